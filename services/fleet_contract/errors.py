@@ -8,6 +8,7 @@
       Unauthorized          401  authentication_error
       Forbidden             403  permission_error
       ModelNotFound         404  model_not_found
+        AdapterNotFound     404  model_not_found
       RouteNotFound         404  not_found
       MethodNotAllowed      405
       RequestTimeout        408  request_timeout
@@ -98,6 +99,10 @@ class ModelNotFound(FleetError):
     status = 404
     type = "invalid_request_error"
     default_code = "model_not_found"
+
+
+class AdapterNotFound(ModelNotFound):
+    """An adapter of a known model, which another version of the model may have."""
 
 
 class RouteNotFound(FleetError):

@@ -31,6 +31,9 @@ HEADER_USAGE = "x-modelfleet-usage"
 """Between router and server only. On a request: report the usage. On a response: OpenAI's usage
 object, where the body's own format has no field for it."""
 
+HEADER_ABSENT = "x-modelfleet-absent"
+"""From server to router, on a 404: an adapter that other servers of the model may have."""
+
 HEADER_INSTANCE = "x-modelfleet-instance"
 """On responses to probes: the value of ENV_INSTANCE, by which a supervisor recognizes its child."""
 HEADER_HOPS = "x-modelfleet-hops"

@@ -19,11 +19,13 @@ from fleet_contract.pod.resources import DeviceRequest, Resources
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
+    Adapter,
     Batching,
     Cache,
     Defaults,
     GoldenCheck,
     ImageInputs,
+    InferencePool,
     Limits,
     Remote,
     RolloutPolicy,
@@ -103,6 +105,8 @@ MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
 MAY_READ_IMAGES = frozenset({Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
 """Engines that may read images without `vision` in the spec."""
+ADAPTER_ENGINES = (Engine.LLAMACPP, Engine.VLLM)
+"""Engines that load LoRA adapters; a custom handler may too."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
 
@@ -144,33 +148,6 @@ class Traffic(SpecPart):
     """Raises the weight by itself, beginning with `weight`."""
 
 
-class FailureMode(StrEnum):
-    """What gateways do while an endpoint picker does not respond."""
-
-    FAIL_OPEN = "FailOpen"
-    FAIL_CLOSE = "FailClose"
-
-
-class EndpointPickerService(SpecPart):
-    """The Service of an endpoint picker, in the model's namespace."""
-
-    name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    """Name of the Service."""
-    port: int = Field(default=9002, ge=1, le=65535)
-    """Port of the Service on which the endpoint picker serves gateways."""
-    failure_mode: FailureMode = FailureMode.FAIL_CLOSE
-    """While the endpoint picker does not respond, gateways refuse requests (`FailClose`), or choose
-    a server themselves (`FailOpen`)."""
-
-
-class InferencePool(SpecPart):
-    """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
-    send requests to them past the router."""
-
-    endpoint_picker_ref: EndpointPickerService
-    """Endpoint picker that chooses the server of each request."""
-
-
 class ModelSpec(SpecPart):
     """What a model is, how it is run and how it may be used."""
 
@@ -205,6 +182,10 @@ class ModelSpec(SpecPart):
     """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
+
+    adapters: list[Adapter] = Field(default_factory=list, max_length=64)
+    """LoRA adapters of a chat model, each with an id of its own, `<model>:<name>`; for engines
+    llamacpp and vllm."""
 
     dimensions: int | None = Field(default=None, ge=1)
     """Length of an embedding vector; read from the model's files by default."""
@@ -317,6 +298,22 @@ class ModelSpec(SpecPart):
         return self
 
     @model_validator(mode="after")
+    def _adapters(self) -> Self:
+        if not self.adapters:
+            return self
+        if self.task is not Task.CHAT:
+            raise ValueError("adapters: only a chat model has adapters")
+        if self.engine not in (Engine.AUTO, Engine.CUSTOM, *ADAPTER_ENGINES):
+            able = ", ".join(ADAPTER_ENGINES)
+            raise ValueError(
+                f"adapters: engine {self.engine.value!r} loads none; engines that do: {able}"
+            )
+        names = [each.name for each in self.adapters]
+        if len(set(names)) != len(names):
+            raise ValueError("adapters: names must be unique")
+        return self
+
+    @model_validator(mode="after")
     def _pool(self) -> Self:
         if self.inference_pool is None:
             return self
@@ -338,6 +335,18 @@ class ModelSpec(SpecPart):
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)
+
+    @property
+    def adapter_ids(self) -> tuple[str, ...]:
+        """The ids of the adapters, in their order."""
+        return tuple(f"{self.model}:{each.name}" for each in self.adapters)
+
+    def adapter_named(self, requested: str) -> str | None:
+        """Name of the adapter in an id such as `<model or alias>:<name>`; None if it is none."""
+        base, _, name = requested.rpartition(":")
+        if base not in self.ids or not any(each.name == name for each in self.adapters):
+            return None
+        return name
 
     @property
     def plain_env(self) -> dict[str, str]:

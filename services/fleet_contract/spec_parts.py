@@ -35,6 +35,18 @@ class WeightFile(SpecPart):
     """SHA-256 of the whole file."""
 
 
+class Adapter(SpecPart):
+    """A LoRA adapter of a model, which clients select with the id `<model>:<name>`."""
+
+    name: str = Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the adapter; part of its id."""
+    source: str = Field(max_length=2000, pattern=r"^(hf|pvc|file|https|pypi|oci)://.")
+    """Address of the adapter: a folder in PEFT's format or, for llama.cpp, a GGUF file; any scheme
+    of the model's `source` except `s3://`."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the file at `source`; required for `https://`."""
+
+
 class Defaults(SpecPart):
     """Generation parameters of requests that set none."""
 
@@ -196,6 +208,33 @@ class Routing(SpecPart):
     """Seconds a request waits while there is no server; the router's setting by default."""
     hold_requests: int | None = Field(default=None, ge=0)
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
+
+
+class FailureMode(StrEnum):
+    """What gateways do while an endpoint picker does not respond."""
+
+    FAIL_OPEN = "FailOpen"
+    FAIL_CLOSE = "FailClose"
+
+
+class EndpointPickerService(SpecPart):
+    """The Service of an endpoint picker, in the model's namespace."""
+
+    name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    """Name of the Service."""
+    port: int = Field(default=9002, ge=1, le=65535)
+    """Port of the Service on which the endpoint picker serves gateways."""
+    failure_mode: FailureMode = FailureMode.FAIL_CLOSE
+    """While the endpoint picker does not respond, gateways refuse requests (`FailClose`), or choose
+    a server themselves (`FailOpen`)."""
+
+
+class InferencePool(SpecPart):
+    """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
+    send requests to them past the router."""
+
+    endpoint_picker_ref: EndpointPickerService
+    """Endpoint picker that chooses the server of each request."""
 
 
 class RolloutMode(StrEnum):

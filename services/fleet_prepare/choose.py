@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fleet_contract.installation import install_command
-from fleet_contract.spec import Engine, ModelSpec, Quantization, Task
+from fleet_contract.spec import ADAPTER_ENGINES, Engine, ModelSpec, Quantization, Task
 from fleet_prepare import converters, encoder
 from fleet_prepare.converters import ConversionPlan, Converter
 from fleet_prepare.cublas import LIBRARY
@@ -184,6 +184,11 @@ class _Decision:
                 f"The {engine.value} engine does not read images, and {spec.model} has `vision`.",
                 "Remove `vision`, or leave `engine` at auto.",
             )
+        if spec.adapters and engine not in ADAPTER_ENGINES:
+            raise CannotServe(
+                f"The {engine.value} engine loads no adapters, and {spec.model} has some.",
+                f"Engines that do: {', '.join(ADAPTER_ENGINES)}.",
+            )
         if engine is Engine.TORCH:
             if not self._machine.has_torch:
                 raise CannotServe(
@@ -261,6 +266,8 @@ class _Decision:
             return None
         if self._spec.vision and engine is not Engine.TORCH:
             return None
+        if self._spec.adapters and engine not in ADAPTER_ENGINES:
+            return None
         if (reading := READERS[engine, self._spec.task](self._files)) is not None:
             reason = note if engine is Engine.TORCH else f"{note}, and {reading.reason}"
             return EngineChoice(engine, factory, device, reason, reading.kind)
@@ -291,6 +298,12 @@ class _Decision:
                 f"{spec.model} needs the llamacpp engine ({note or 'no other reads its GGUF'}), "
                 f"which is not installed.",
                 f"Install it with `{install_command('llamacpp')}`.",
+            )
+        if spec.adapters:
+            return CannotServe(
+                f"{spec.model} has adapters, and no engine that loads them reads its files "
+                f"({self._some_names()}) here.",
+                f"Engines that do: {', '.join(ADAPTER_ENGINES)}; llamacpp reads GGUF.",
             )
         if READERS[Engine.TORCH, spec.task](files) is not None:
             why = "it reads images" if spec.vision else note or "no CPU engine reads these files"

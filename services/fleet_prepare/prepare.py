@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import PrepareStage, Report
 from fleet_weights import eviction
+from fleet_weights.adapters import adapter_specs
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.plan import needs_none
 from fleet_weights.record import is_intact
@@ -31,14 +32,26 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """The folder (or the one file) an engine loads, and the choice of that engine."""
+    """The folder (or the one file) an engine loads, the choice of that engine, and the folder or
+    file of each LoRA adapter by its name."""
 
     folder: Path
     choice: EngineChoice
+    adapters: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
     """What is complete on disk, or None. Raises CannotServe and WeightsError."""
+    found = _find(spec, store, machine)
+    adapters = dict(adapter_specs(spec))
+    for one in adapters.values():
+        eviction.hold(one, store)
+    if found is None or not all(is_there(one, store) for one in adapters.values()):
+        return None
+    return replace(found, adapters={name: locate(one, store) for name, one in adapters.items()})
+
+
+def _find(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
     eviction.hold(spec, store)
     if needs_none(spec):
         return PreparedModel(store.root, choose(spec, ModelFiles(frozenset()), machine))
@@ -73,9 +86,34 @@ def prepare(
     None, one is made before anything is fetched. Raises CannotServe and WeightsError, and Stopped
     within about a second of `stop` being set.
     """
-    if (found := find(spec, store, machine)) is not None:
-        return found
     settings = os.environ if environ is None else environ
+    prepared = _find(spec, store, machine) or _prepare(
+        spec, store, machine, report, settings, stop, download, decided, retry_policy
+    )
+    adapters: dict[str, Path] = {}
+    for name, one in adapter_specs(spec):
+        eviction.hold(one, store)
+        if not is_there(one, store) and download:
+            from fleet_weights.fetch import fetch
+
+            progress = _begin(report, PrepareStage.FETCHING)
+            fetch(one, store, progress, environ=settings, stop=stop, retry_policy=retry_policy)
+        adapters[name] = locate(one, store)
+    return replace(prepared, adapters=adapters)
+
+
+def _prepare(
+    spec: ModelSpec,
+    store: Store,
+    machine: Machine,
+    report: Report | None,
+    settings: Mapping[str, str],
+    stop: threading.Event | None,
+    download: bool,
+    decided: EngineChoice | None,
+    retry_policy: RetryPolicy,
+) -> PreparedModel:
+    """The model without its adapters."""
     if not is_there(spec, store) and download:
         from fleet_prepare.preflight import preflight
         from fleet_weights.fetch import fetch

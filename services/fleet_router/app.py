@@ -127,7 +127,8 @@ def create_app(
     usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
     admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
     outliers = Outliers()
-    attempts = Attempts(pools, EndpointPicker(pools, outliers), metrics)
+    picker = EndpointPicker(pools, outliers)
+    attempts = Attempts(pools, picker, metrics)
     waiting_room = WaitingRoom(routes, wait_settings or WaitSettings(), metrics, source.wake)
 
     def apply(change: Change) -> None:
@@ -140,6 +141,7 @@ def create_app(
         pools.forget(gone)
         pools.sweep(listed)
         outliers.forget(gone)
+        picker.absent.forget(gone)
         models = {route.model for route in change.removed if not table.serves(route.model)}
         attempts.forget(models)
         waiting_room.forget(models)

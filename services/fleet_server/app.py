@@ -104,12 +104,18 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
 def _mount_models(app: FastAPI, server: ServerState) -> None:
     @app.get("/v1/models")
     async def list_models() -> Response:
-        return json_response({"object": "list", "data": [model_object(server)]})
+        base = model_object(server)
+        adapters = [adapter_object(base, each) for each in base["adapters"]]
+        return json_response({"object": "list", "data": [base, *adapters]})
 
     @app.get("/v1/models/{model_id:path}")
     async def get_model(model_id: str) -> Response:
         server.check_model(model_id)
-        return json_response(model_object(server))
+        base, adapter = model_object(server), server.spec.adapter_named(model_id)
+        is_adapter = adapter is not None and model_id not in server.spec.ids
+        return json_response(
+            adapter_object(base, f"{base['id']}:{adapter}") if is_adapter else base
+        )
 
 
 def _mount_metrics(app: FastAPI, server: ServerState) -> None:
@@ -149,7 +155,14 @@ def model_object(server: ServerState) -> ModelObject:
         "dimensions": getattr(model, "dimensions", None) or spec.dimensions,
         "context_length": _context_length(spec, model),
         "aliases": list(spec.aliases),
+        "adapters": list(spec.adapter_ids),
+        "parent": None,
     }
+
+
+def adapter_object(base: ModelObject, model: str) -> ModelObject:
+    """The object of an adapter with the id `model`, of the model that `base` describes."""
+    return {**base, "id": model, "aliases": [], "adapters": [], "parent": base["id"]}
 
 
 def _context_length(spec: ModelSpec, model: Any) -> int | None:

@@ -41,6 +41,8 @@ class Sampling:
 
     With `logprobs` each token has its logarithmic probability, and so have that many of the most
     probable tokens, in Step; with `prompt_logprobs` so have the tokens of the prompt.
+
+    `adapter` is the name of the LoRA adapter to apply, one of the model's `adapters`.
     """
 
     max_tokens: int
@@ -56,6 +58,7 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    adapter: str | None = None
 
 
 class FormatKind(StrEnum):
@@ -202,8 +205,10 @@ class Vocabulary(Protocol):
 class ChatModel(Protocol):
     """Generates the next turn of a conversation.
 
-    Optional member: `emits_text: bool`, whether steps have text instead of token ids (default
-    False); `decode` may then block.
+    Optional members: `emits_text: bool`, whether steps have text instead of token ids (default
+    False); `decode` may then block. `adapters: Collection[str]`, the names of the LoRA adapters
+    that it has loaded. If the spec has adapters, the constructor gets their files too, as
+    `adapters: Mapping[str, Path]`, folders or single files by name.
     """
 
     context_length: int

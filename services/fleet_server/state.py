@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fleet_contract.api.models import ServerHealth
-from fleet_contract.errors import ModelNotFound, NotReady
+from fleet_contract.errors import AdapterNotFound, ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
@@ -110,12 +110,14 @@ class ServerState:
         return self._admission
 
     def check_model(self, name: object) -> None:
-        """Raises ModelNotFound unless `name` is an id of the model served here."""
-        if name not in self.spec.ids:
-            shown = str(name)[:200]
-            raise ModelNotFound(
+        """Raises ModelNotFound unless `name` is an id of the model served here or of an adapter."""
+        text = str(name)
+        if text not in self.spec.ids and self.spec.adapter_named(text) is None:
+            shown = text[:200]
+            is_adapter = text.rpartition(":")[0] in self.spec.ids
+            raise (AdapterNotFound if is_adapter else ModelNotFound)(
                 f"The model {shown!r} is not served here; this server serves "
-                f"{', '.join(self.spec.ids)}.",
+                f"{', '.join((*self.spec.ids, *self.spec.adapter_ids))}.",
                 param="model",
             )
 

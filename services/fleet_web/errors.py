@@ -19,12 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_contract.error_shapes import error_body
 from fleet_contract.errors import (
+    AdapterNotFound,
     BadRequest,
     FleetError,
     InternalError,
     MethodNotAllowed,
     RouteNotFound,
 )
+from fleet_contract.names import HEADER_ABSENT
 from fleet_web.request_body import memory
 
 CLIENT_CLOSED_REQUEST = 499
@@ -48,6 +50,8 @@ def error_response(error: FleetError, path: str = "") -> JSONResponse:
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
         headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
+    if isinstance(error, AdapterNotFound):
+        headers[HEADER_ABSENT] = "adapter"
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):

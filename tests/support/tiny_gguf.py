@@ -25,11 +25,11 @@ def write(path: Path, config: Mapping[str, Any], seed: int = 0) -> Path:
     writer = gguf.GGUFWriter(path, family)
     _write_shape(writer, config)
     _write_tokenizer(writer, config)
-    names = gguf.get_tensor_name_map(_architecture(family), config["num_hidden_layers"])
+    names = gguf.get_tensor_name_map(architecture(family), config["num_hidden_layers"])
     for name, values in tiny_chat.random_tensors(config, seed).items():
         known = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert known is not None, name
-        writer.add_tensor(known, _ordered(name, values, config))
+        writer.add_tensor(known, ordered(name, values, config))
     if (config.get("rope_scaling") or {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", _rope_factors(config))
     writer.write_header_to_file()
@@ -39,7 +39,8 @@ def write(path: Path, config: Mapping[str, Any], seed: int = 0) -> Path:
     return path
 
 
-def _architecture(family: str) -> gguf.MODEL_ARCH:
+def architecture(family: str) -> gguf.MODEL_ARCH:
+    """The architecture with this name."""
     return next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
 
 
@@ -85,7 +86,7 @@ def _write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
     )
 
 
-def _ordered(
+def ordered(
     name: str, values: NDArray[np.float32], config: Mapping[str, Any]
 ) -> NDArray[np.float32]:
     """llama.cpp rotates neighbouring dimensions of Llama's heads, transformers both halves."""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
 from fleet_contract.pod.resources import DeviceRequest
-from fleet_contract.spec import InferencePool, ModelSpec
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import InferencePool
 from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL
 from fleet_operator.names import (
     ANNOTATION_APPLIED,

@@ -94,7 +94,7 @@ def _command(spec: ModelSpec, host: str) -> Object:
     if spec.engine is Engine.CONTAINER:
         return {"args": extra} if extra else {}
     if spec.engine is Engine.VLLM:
-        served = ["--served-model-name", *spec.ids]
+        served = ["--served-model-name", *spec.ids, *vllm_adapters(spec)]
         return {"command": ["vllm", "serve"],
                 "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip
     return {"command": list(SERVER_COMMAND), "args": listen}
@@ -102,7 +102,10 @@ def _command(spec: ModelSpec, host: str) -> Object:
 
 def vllm_source(spec: ModelSpec) -> list[str]:
     """The model argument of `vllm serve`: a hub id with its revision, or a path."""
-    source = spec.source or f"hf://{spec.model}"
+    return _place(spec.source or f"hf://{spec.model}")
+
+
+def _place(source: str) -> list[str]:
     if source.startswith("pvc://"):
         return [f"{PVC_MOUNT}/{source.removeprefix('pvc://').partition('/')[2]}"]
     if source.startswith(image_source.SCHEME):
@@ -111,6 +114,17 @@ def vllm_source(spec: ModelSpec) -> list[str]:
         repository, _, revision = source.removeprefix("hf://").partition("@")
         return [repository, *(["--revision", revision] if revision else [])]
     return [urlsplit(source).path if source.startswith("file://") else source]
+
+
+def vllm_adapters(spec: ModelSpec) -> list[str]:
+    """The arguments of `vllm serve` for LoRA adapters, which vLLM finds by repository or path."""
+    if not spec.adapters:
+        return []
+    modules = [
+        f"{model}={_place(adapter.source)[0]}"
+        for model, adapter in zip(spec.adapter_ids, spec.adapters, strict=True)
+    ]
+    return ["--enable-lora", "--lora-modules", *modules]
 
 
 def _environment(

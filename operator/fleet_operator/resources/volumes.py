@@ -139,9 +139,10 @@ def source_images(spec: ModelSpec) -> list[str | None]:
 
 
 def addresses(spec: ModelSpec) -> Iterator[str]:
-    """All source addresses of the weights."""
+    """All source addresses of the weights, adapters included."""
     if spec.source:
         yield spec.source
+    yield from (adapter.source for adapter in spec.adapters)
     parts: Iterable[Any] = (part for file in spec.weights for part in file.parts)
     yield from (part.url for part in parts)
 

@@ -31,6 +31,10 @@ class ModelObject(TypedDict):
     dimensions: int | None
     context_length: int | None
     aliases: list[str]
+    adapters: list[str]
+    """Ids of the model's LoRA adapters."""
+    parent: str | None
+    """Id of the model of a LoRA adapter."""
 
 
 class ModelList(TypedDict):

@@ -41,6 +41,14 @@ RULES: tuple[Rule, ...] = (
          "engine container needs container.image"),
     Rule("spec", "!has(self.vision) || !self.vision || !has(self.task) || self.task == 'chat'",
          "vision: only a chat model reads images"),
+    Rule("spec", "!has(self.adapters) || size(self.adapters) == 0 || !has(self.task) || "
+                 "self.task == 'chat'",
+         "adapters: only a chat model has adapters"),
+    Rule("spec", "!has(self.adapters) || size(self.adapters) == 0 || !has(self.engine) || "
+                 "self.engine in ['auto', 'custom', 'llamacpp', 'vllm']",
+         "adapters: engines that load them are llamacpp and vllm"),
+    Rule("spec.adapters[]", "!self.source.startsWith('https://') || has(self.sha256)",
+         "a source of https:// needs sha256"),
     Rule("spec", "!has(self.inferencePool) || !has(self.engine) || self.engine != 'remote'",
          "inferencePool: a model with engine remote has no pods"),
     Rule("spec", "!has(self.inferencePool) || "
@@ -64,6 +72,7 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 LIST_TYPES: dict[str, dict[str, object]] = {
+    "spec.adapters": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     "spec.aliases": {"x-kubernetes-list-type": "set"},
     "spec.files": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"]},
     "spec.weights": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"]},

@@ -76,6 +76,7 @@ class AccessMiddleware:
             method=scope["method"],
             path=path[:LOGGED_PATH],
             model=record.model,
+            **({"adapter": record.adapter} if record.adapter else {}),
             endpoint=record.endpoint,
             status=status,
             key=record.key,

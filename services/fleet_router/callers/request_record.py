@@ -26,6 +26,8 @@ class RequestRecord:
     """An allow-listed path, or ""."""
     model: str = ""
     """A configured id, or ""."""
+    adapter: str = ""
+    """The name of the LoRA adapter, "" for the model itself."""
     endpoint: str = ""
     status: int = 0
     """Set where it differs from that of the response: 499 for a client that disconnected, 5xx for

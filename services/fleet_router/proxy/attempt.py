@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from fleet_contract.errors import Timeout, UpstreamFailed
+from fleet_contract.names import HEADER_ABSENT
 from fleet_contract.spec import Engine
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
@@ -40,6 +41,8 @@ MAX_REPEATS = 2
 """How often a request that a server may have processed is sent again: one that crashes servers
 must not reach all of them."""
 NOT_READY = 503
+NOT_FOUND = 404
+ABSENT = HEADER_ABSENT.encode()
 
 
 class Unreachable(Exception):
@@ -121,7 +124,7 @@ class Attempts:
         rotation = next(self._rotation)
         while True:
             endpoint = progress.retry_fresh or self.picker.pick(
-                route, progress.tried, cost, rotation
+                route, progress.tried, cost, rotation, record.adapter
             )
             if endpoint is None:
                 raise Unreachable
@@ -191,13 +194,15 @@ class Attempts:
             raise Timeout(
                 f"The server of {route.model!r} did not respond within {seconds:g} s."
             ) from error
-        remote = route.spec.engine is Engine.REMOTE
-        if head.status != NOT_READY or remote or not progress.body.replayable:
+        kind = _refusal(head, progress.record.adapter)
+        if kind is None or route.spec.engine is Engine.REMOTE or not progress.body.replayable:
             return head
-        # It starts or drains: another server may accept the request, or this one a moment later.
+        # Another server may accept the request, or this one a moment later.
+        if kind == "no_adapter":
+            self.picker.absent.note(endpoint, progress.record.adapter)
         progress.tried.add(endpoint)
         progress.retry_fresh = None
-        self._metrics.upstream_errors.labels(route.model, "not_ready").inc()
+        self._metrics.upstream_errors.labels(route.model, kind).inc()
         return None
 
     def _may_repeat(self, progress: _Progress, budget: RetryBudget) -> bool:
@@ -223,6 +228,16 @@ class Attempts:
         """Drop the retry budgets of these models."""
         for model in models:
             self._budgets.pop(model, None)
+
+
+def _refusal(head: Head, adapter: str) -> str | None:
+    """Why the server, but not all servers of the model, refuses the request: it starts or drains,
+    or its version of the model lacks the adapter."""
+    if head.status == NOT_READY:
+        return "not_ready"
+    if adapter and head.status == NOT_FOUND and head.get(ABSENT) is not None:
+        return "no_adapter"
+    return None
 
 
 def read_timeout(route: Route) -> float:

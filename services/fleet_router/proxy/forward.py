@@ -83,6 +83,7 @@ class Forward:
         """Whether a server of `candidate` responded to a request for `requested`."""
         record, body = self.record, self.envelope.body
         record.model = candidate.model
+        record.adapter = self._adapter_of(candidate)
         record.fallback_for = requested.model if candidate is not requested else ""
         record.cold = self.wait.waited
         record.held_ms = self.wait.seconds * 1000
@@ -121,16 +122,24 @@ class Forward:
     def _heartbeat_seconds(self) -> float:
         return self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
 
+    def _adapter_of(self, route: Route) -> str:
+        """Name of the adapter that the request selects at `route`; "" for none."""
+        requested = self.envelope.model
+        return (route.spec.adapter_named(requested) if requested is not None else None) or ""
+
     def _name_for(self, route: Route) -> str | None:
         """The model id to write into the body; None keeps the client's."""
-        requested = self.envelope.model
+        requested, adapter = self.envelope.model, self._adapter_of(route)
+        suffix = f":{adapter}" if adapter else ""
         if route.upstream_model:
             # Even the same name: what else the body says about it must not reach a server of
             # several models.
-            return route.upstream_model
-        if self.renamed or (requested is not None and requested not in route.spec.ids):
-            return route.model
-        return None
+            return f"{route.upstream_model}{suffix}"
+        if adapter:  # servers of others know neither aliases nor their combination with adapters
+            known = requested == f"{route.model}{suffix}"
+        else:
+            known = requested is None or requested in route.spec.ids
+        return f"{route.model}{suffix}" if self.renamed or not known else None
 
     async def _wait_for_server(self, route: Route) -> Route:
         """Wait until another try may succeed; streams get heartbeats meanwhile.

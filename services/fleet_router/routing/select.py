@@ -38,7 +38,7 @@ def select_route(
         raise BadRequest(
             f"Missing required parameter: 'model'; {hint}.", param="model", code="missing"
         )
-    route = table.by_id.get(model)
+    route = table.find(model)
     if route is None:
         raise model_not_found(table, model, may_use)
     if rule.task is not None and route.spec.task is not rule.task:

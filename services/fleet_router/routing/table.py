@@ -138,6 +138,13 @@ class RouteTable:
         table.apply(Change((), listed))
         return table
 
+    def find(self, model: str) -> Route | None:
+        """The route of an id or alias, or of the model of an adapter's id."""
+        if (route := self.by_id.get(model)) is not None:
+            return route
+        route = self.by_id.get(model.rpartition(":")[0])
+        return route if route is not None and route.spec.adapter_named(model) else None
+
     @property
     def routes(self) -> tuple[Route, ...]:
         """Every served model."""

@@ -24,7 +24,7 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
 from fleet_router.routing.table import LiveRoutes, RouteTable
 from fleet_router.status.merged_metrics import render, scrape
-from fleet_router.status.models import AS_WANTED, Models
+from fleet_router.status.models import AS_WANTED, Models, adapter_entry, with_adapters
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
 from fleet_web.instance import probe_headers
@@ -134,18 +134,21 @@ class Admin:
         entries = await self._models.listing(self._table())
         if quota is not None:
             entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
-        return json_response({"object": "list", "data": entries})
+        whole = [each for entry in entries for each in with_adapters(entry)]
+        return json_response({"object": "list", "data": whole})
 
     async def get_model(self, request: Request, model_id: str) -> Response:
-        """One model by id or alias. Raises ModelNotFound, Unauthorized."""
+        """One model or adapter by id or alias. Raises ModelNotFound, Unauthorized."""
         quota = self._auth.identify(request.scope["headers"])
         table = self._table()
-        route = table.by_id.get(model_id)
+        route = table.find(model_id)
         # The same 404 for a model that the key may not use, so that its existence is not revealed.
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
             may_use = quota.key.may_use if quota is not None else allow_all
             raise model_not_found(table, model_id, may_use)
         entry: dict[str, Any] = await self._models.entry(route)
+        if (adapter := route.spec.adapter_named(model_id)) and model_id not in table.by_id:
+            entry = adapter_entry(entry, f"{route.model}:{adapter}")
         return json_response(entry)
 
     async def openapi(self, request: Request) -> Response:

@@ -70,7 +70,19 @@ def from_spec(spec: ModelSpec, created: int, state: str) -> Entry:
         "dimensions": spec.dimensions,
         "context_length": spec.context_length,
         "aliases": list(spec.aliases),
+        "adapters": list(spec.adapter_ids),
+        "parent": None,
     }
+
+
+def with_adapters(entry: Entry) -> list[Entry]:
+    """`entry`, then an entry for each adapter of the model."""
+    return [entry, *(adapter_entry(entry, each) for each in entry["adapters"])]
+
+
+def adapter_entry(entry: Entry, model: str) -> Entry:
+    """The entry of an adapter with the id `model`, of the model of `entry`."""
+    return {**entry, "id": model, "aliases": [], "adapters": [], "parent": entry["id"]}
 
 
 def merged(entry: Entry, reported: Sequence[Entry]) -> Entry:
@@ -83,7 +95,8 @@ def merged(entry: Entry, reported: Sequence[Entry]) -> Entry:
 
 
 def entry_in(raw: bytes | None, model: str) -> Entry | None:
-    """The entry of `model` in a server's list, or its only entry; None if there is none."""
+    """The entry of `model` in a server's list, or its only one without a parent; None if there is
+    none."""
     if raw is None:
         return None
     try:
@@ -92,7 +105,8 @@ def entry_in(raw: bytes | None, model: str) -> Entry | None:
     except (ValueError, KeyError, TypeError):
         return None
     found = next((entry for entry in entries if entry.get("id") == model), None)
-    return found or (entries[0] if len(entries) == 1 else None)
+    bases = [entry for entry in entries if not entry.get("parent")]
+    return found or (bases[0] if len(bases) == 1 else None)
 
 
 def state_of(route: Route, default: str) -> str:

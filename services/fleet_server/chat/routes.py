@@ -51,7 +51,7 @@ class ChatService:
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)
             prompt = await server.run_blocking(chat.prompt, model, images)
-            renderer = ChatRenderer(server.spec.model, usage_wanted(request, options))
+            renderer = ChatRenderer(options.model(server.spec), usage_wanted(request, options))
             return chat.prepared(model, prompt, renderer)
 
         return await self._generator.respond(

@@ -53,7 +53,9 @@ class CompletionService:
 
         async def prepare() -> PreparedPrompt:
             prompt, echo = await server.run_blocking(_read, parsed, model)
-            renderer = CompletionRenderer(server.spec.model, echo, usage_wanted(request, options))
+            renderer = CompletionRenderer(
+                options.model(server.spec), echo, usage_wanted(request, options)
+            )
             return PreparedPrompt((prompt,), renderer)
 
         num_chars = len(parsed.prompt) if isinstance(parsed.prompt, str) else 0

@@ -50,6 +50,7 @@ class GenerationOptions:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    adapter: str | None = None
 
     def sampling(self, most: int, grammar: Any = None, choice: int = 0) -> Sampling:
         """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled
@@ -70,7 +71,12 @@ class GenerationOptions:
             logit_bias=self.logit_bias,
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs and choice == 0,
+            adapter=self.adapter,
         )
+
+    def model(self, spec: ModelSpec) -> str:
+        """Id of the model in the response: that of the adapter if the request selects one."""
+        return spec.model if self.adapter is None else f"{spec.model}:{self.adapter}"
 
 
 def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> GenerationOptions:
@@ -92,7 +98,13 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
         seed=None if given.seed is None else given.seed % SEEDS,
         presence_penalty=given.presence_penalty or 0.0,
         frequency_penalty=given.frequency_penalty or 0.0,
+        adapter=_adapter(given.model, spec),
     )
+
+
+def _adapter(model: str | None, spec: ModelSpec) -> str | None:
+    """Name of the adapter that `model` is the id of; None if it is an id of the model itself."""
+    return None if model is None or model in spec.ids else spec.adapter_named(model)
 
 
 def check_max_tokens(requested: int, param: str, spec: ModelSpec) -> int:

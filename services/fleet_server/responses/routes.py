@@ -56,7 +56,9 @@ class ResponsesService:
                 prompt = await server.run_blocking(chat.prompt, model, [])
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
-            return chat.prepared(model, prompt, ResponseRenderer(server.spec.model, parsed))
+            return chat.prepared(
+                model, prompt, ResponseRenderer(options.model(server.spec), parsed)
+            )
 
         return await self._generator.respond(
             request,

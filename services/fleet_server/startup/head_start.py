@@ -73,7 +73,9 @@ class HeadStart:
             self._loaded.set_result(None)
             return
         try:
-            model = load(spec, prepared.folder, settings.threads, prepared.choice)
+            model = load(
+                spec, prepared.folder, settings.threads, prepared.choice, prepared.adapters
+            )
         except Exception as error:
             self._loaded.set_result(error)
         else:

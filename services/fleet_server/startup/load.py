@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
-from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.spec import ADAPTER_ENGINES, ModelSpec, Task
 from fleet_prepare.choose import EXTRAS, EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
@@ -27,6 +29,7 @@ PROTOCOLS: dict[Task, type] = {
     Task.RERANK: RerankModel,
     Task.SPEECH: SpeechModel,
 }
+NONE: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,17 @@ class LoadedModel:
     build_seconds: float
 
 
-def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> LoadedModel:
-    """Import the engine and build the model. Raises LoadError and MemoryError."""
+def load(
+    spec: ModelSpec,
+    folder: Path,
+    threads: int,
+    choice: EngineChoice,
+    adapters: Mapping[str, Path] = NONE,
+) -> LoadedModel:
+    """Import the engine and build the model; `adapters` are the files of its LoRA adapters by name.
+
+    Raises LoadError and MemoryError.
+    """
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
         device=choice.device, reason=choice.reason,
@@ -50,7 +62,9 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> L
     imported = time.monotonic()
     device_spec = spec.model_copy(update={"device": choice.device})
     try:
-        model = factory(device_spec, folder, threads)
+        model = factory(
+            device_spec, folder, threads, **({"adapters": adapters} if adapters else {})
+        )
     except (LoadError, MemoryError):
         raise
     except Exception as error:
@@ -62,6 +76,11 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> L
             f"{choice.factory} does not implement {protocol.__name__}: it has no "
             f"{', '.join(missing)}.",
             "fleet_server/protocols.py describes the members.",
+        )
+    if missing := sorted(adapters.keys() - set(getattr(model, "adapters", ()))):
+        raise LoadError(
+            f"{choice.factory} has not loaded the adapters {', '.join(missing)}.",
+            f"Engines that load adapters: {', '.join(ADAPTER_ENGINES)}.",
         )
     return LoadedModel(model, choice, imported - started, time.monotonic() - imported)
 

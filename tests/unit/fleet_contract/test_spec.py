@@ -154,3 +154,31 @@ def test_only_bodies_that_may_contain_images_are_large(
     fields: dict[str, Any], expected: int
 ) -> None:
     assert ModelSpec.model_validate({"model": "a", **fields}).max_body_bytes == expected
+
+
+ADAPTERS = [{"name": "sql", "source": "hf://org/sql"}, {"name": "v1.2", "source": "file:///a"}]
+
+
+def test_adapters_have_ids_of_their_own() -> None:
+    spec = ModelSpec.model_validate({"model": "org/m:8b", "aliases": ["m"], "adapters": ADAPTERS})
+    assert spec.adapter_ids == ("org/m:8b:sql", "org/m:8b:v1.2")
+    assert spec.adapter_named("org/m:8b:sql") == spec.adapter_named("m:sql") == "sql"
+    for other in ("m", "m:", ":sql", "sql", "org/m:sql", "m:other", "org/m:8b"):
+        assert spec.adapter_named(other) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapters": [ADAPTERS[0], ADAPTERS[0]]}, "names must be unique"),
+        ({"task": "embedding"}, "only a chat model"),
+        ({"engine": "openvino"}, "engines that do: llamacpp, vllm"),
+        ({"adapters": [{"name": "a:b", "source": "file:///a"}]}, "name"),
+        ({"adapters": [{"name": "a", "source": "s3://bucket/a"}]}, "source"),
+    ],
+)
+def test_adapters_that_nothing_could_serve_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ModelSpec.model_validate({"model": "m", "adapters": ADAPTERS, **changes})

@@ -249,3 +249,21 @@ def test_engines_that_read_no_images_name_themselves(tmp_path: Path, engine: str
 def test_llamacpp_serves_chat_only(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="does not serve task embedding"):
         pick(gguf(tmp_path, "llama"), LLAMACPP, engine="llamacpp", task="embedding")
+
+
+LORA = [{"name": "sql", "source": "file:///sql"}]
+
+
+def test_adapters_are_for_engines_that_load_them(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "llama")
+    able = Machine("cpu", has_torch=True, has_llamacpp=True)
+    assert pick(folder, able, adapters=LORA).engine is Engine.LLAMACPP
+    with pytest.raises(CannotServe, match="needs the llamacpp engine"):
+        pick(folder, Machine("cpu", has_torch=True, has_llamacpp=False), adapters=LORA)
+
+
+def test_adapters_are_refused_with_the_engines_that_load_them(tmp_path: Path) -> None:
+    spec = ModelSpec.model_validate({"model": "org/m", "adapters": LORA})
+    named = spec.model_copy(update={"engine": Engine.TORCH})  # as by the variable ENGINE
+    with pytest.raises(CannotServe, match="llamacpp, vllm"):
+        choose(named, from_folder(safetensors(tmp_path)), CPU_TORCH, ())

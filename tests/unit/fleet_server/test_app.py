@@ -83,6 +83,7 @@ def test_a_model_is_described(serve: Serve) -> None:
             "engine": "openvino", "engine_reason": "the files say so", "device": "cpu",
             "state": "ready", "modalities": {"input": ["text"], "output": ["embedding"]},
             "dimensions": 8, "context_length": 16, "aliases": ["m"],
+            "adapters": [], "parent": None,
         }  # fmt: skip
         for name in ("org/m", "m"):
             assert client.get(f"/v1/models/{name}").json()["id"] == "org/m"

@@ -99,6 +99,8 @@ def _bucket_keys(spec: ModelSpec) -> Iterator[Object]:
 
 def _is_on_hub(spec: ModelSpec) -> bool:
     """Whether weights may come from the hub."""
+    if any(adapter.source.startswith(HUB_SCHEME) for adapter in spec.adapters):
+        return True
     if spec.source or not spec.weights:
         return spec.source is None or spec.source.startswith(HUB_SCHEME)
     return any(part.url.startswith(HUB_SCHEME) for file in spec.weights for part in file.parts)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import xllamacpp
@@ -16,6 +17,7 @@ from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
@@ -38,6 +40,7 @@ from fleet_server.protocols import (
 
 logger = logging.getLogger(__name__)
 
+NONE: Mapping[str, Path] = MappingProxyType({})
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
 """Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
@@ -65,7 +68,9 @@ class LlamaChat:
     emits_text = True
     device = "cpu"
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE
+    ) -> None:
         if spec.dtype not in CACHE_TYPES:
             raise LoadError(
                 f"The llamacpp engine does not support dtype {spec.dtype.value}.",
@@ -79,7 +84,11 @@ class LlamaChat:
         cache = KvCache.fit(found, spec, self.max_concurrent)
         self.context_length = cache.context_length
         self._prefix = spec.cache.prefix
-        self._server = EmbeddedServer(_params(path, spec, cache, self.max_concurrent, threads))
+        params = _params(path, spec, cache, self.max_concurrent, threads)
+        self.adapters = tuple(adapters)
+        params.lora_adapters = [lora(name, found) for name, found in adapters.items()]
+        params.lora_init_without_apply = True
+        self._server = EmbeddedServer(params)
         model = self._server.get("/v1/models")["data"][0]["meta"]
         self.vocab_size: int = model["n_vocab"]
         self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
@@ -121,6 +130,11 @@ class LlamaChat:
     ) -> Generation:
         body = completion(prompt.state, sampling, cache_prompt=self._prefix)
         body["preserved_tokens"] = self._visible
+        if self.adapters:
+            body["lora"] = [
+                {"id": number, "scale": 1.0 if name == sampling.adapter else 0.0}
+                for number, name in enumerate(self.adapters)
+            ]
         steps = StepReader(self.vocabulary, sampling.logprobs)
         running = Running(body, prompt.num_tokens + sampling.max_tokens, emit, steps)
         self._scheduler.submit(running)

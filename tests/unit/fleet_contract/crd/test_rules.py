@@ -13,6 +13,8 @@ from fleet_contract.crd.rules import NAME_LENGTH, RULES
 SHA = "0" * 64
 POOL = {"endpointPickerRef": {"name": "epp"}}
 
+LORA = {"name": "sql", "source": "hf://org/sql"}
+
 
 def resource(name: str = "m", **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"model": "a/b", **spec}}
@@ -64,6 +66,9 @@ ACCEPTED: list[dict[str, Any]] = [
     {"vision": True},
     {"vision": True, "task": "chat"},
     {"vision": False, "task": "embedding"},
+    {"adapters": [LORA]},
+    {"adapters": [LORA], "engine": "vllm", "task": "chat"},
+    {"adapters": [], "engine": "torch", "task": "embedding"},
     {"fallback": "c/d"},
     {"inferencePool": POOL},
     {"inferencePool": POOL, "engine": "vllm", "replicas": 2},
@@ -96,6 +101,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"engine": "container"}, "engine container needs container.image"),
     ({"engine": "container", "container": {"port": 1}}, "engine container needs container.image"),
     ({"vision": True, "task": "rerank"}, "vision: only a chat model reads images"),
+    ({"adapters": [LORA], "task": "rerank"}, "adapters: only a chat model"),
+    ({"adapters": [LORA], "engine": "openvino"}, "adapters: engines that load them"),
+    ({"adapters": [{"name": "a", "source": "https://h/f"}]}, "a source of https:// needs sha256"),
     (
         {"inferencePool": POOL, "engine": "remote", "remote": {"address": "http://x"}},
         "inferencePool: a model with engine remote has no pods",

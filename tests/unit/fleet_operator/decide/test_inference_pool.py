@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec import InferencePool
+from fleet_contract.spec_parts import InferencePool
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, Rival

@@ -79,6 +79,18 @@ def test_arguments_of_vllm(sources: Sources) -> None:
     ]  # fmt: skip
 
 
+def test_adapters_of_vllm(sources: Sources) -> None:
+    adapters = [{"name": "sql", "source": "hf://org/sql@abc"},
+                {"name": "code", "source": "pvc://claim/code"}]  # fmt: skip
+    found = template(sources, engine="vllm", adapters=adapters, container={"image": "vllm:1"})
+    (server,) = found["spec"]["containers"]
+    first = server["args"].index("--enable-lora")
+    assert server["args"][first : first + 4] == [
+        "--enable-lora", "--lora-modules", "org/m:sql=org/sql", "org/m:code=/weights/code",
+    ]  # fmt: skip
+    assert any(volume.get("persistentVolumeClaim") for volume in found["spec"]["volumes"])
+
+
 def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
     found = template(sources, engine="llamacpp", image="mine:1")
     assert found["spec"]["containers"][0]["image"] == "mine:1"

@@ -150,6 +150,10 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
                       (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/pair", "task": "speech"}),
                       (endpoint, second)),
+                Route(ModelSpec.model_validate({"model": "acme/tuned", "fallback": "acme/chat",
+                                                "aliases": ["tuned"], "adapters": [
+                                                    {"name": "sql", "source": "file:///sql"}]}),
+                      (endpoint, second)),
                 Route(ModelSpec.model_validate({"model": "acme/grouped", "traffic": group}),
                       (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/canary",

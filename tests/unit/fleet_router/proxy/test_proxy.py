@@ -340,3 +340,45 @@ async def test_errors_on_anthropics_paths_have_anthropics_shape(start: Any, keys
         assert answer.json()["type"] == "error"
     kinds = [(answer.status_code, answer.json()["error"]["type"]) for answer in answers]
     assert kinds == [(401, "authentication_error"), (404, "not_found_error")] * 2
+
+
+ABSENT = b"HTTP/1.1 404 Not Found\r\nx-modelfleet-absent: adapter\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def test_a_request_for_an_adapter_goes_to_a_server_that_has_it(
+    start: Any, upstream: Any
+) -> None:
+    upstream.script.append(ABSENT)
+    async with start() as router:
+        sent = [await router.chat("tuned:sql") for _ in range(5)]
+        listed = (await router.client.get("/v1/models")).json()["data"]
+        one = (await router.client.get("/v1/models/tuned:sql")).json()
+        refused = await router.metric("modelfleet_router_upstream_errors_total", kind="no_adapter")
+    assert {each.status_code for each in sent} == {200}
+    assert {each.headers["x-modelfleet-model"] for each in sent} == {"acme/tuned"}
+    assert len({each.headers["x-modelfleet-endpoint"] for each in sent}) == 1
+    assert {json.loads(each.body)["model"] for each in upstream.seen if each.body} == {
+        "acme/tuned:sql"
+    }
+    assert refused == 1
+    children = [each for each in listed if each["parent"]]
+    assert [(each["id"], each["parent"]) for each in children] == [("acme/tuned:sql", "acme/tuned")]
+    assert one == children[0] | {"created": one["created"]}
+
+
+async def test_the_fallback_of_a_model_serves_requests_for_its_adapters(
+    start: Any, upstream: Any
+) -> None:
+    upstream.script.extend([ABSENT, ABSENT])
+    async with start() as router:
+        sent = await router.chat("acme/tuned:sql")
+    assert (sent.status_code, sent.headers["x-modelfleet-fallback"]) == (200, "acme/tuned")
+    assert json.loads(upstream.seen[-1].body)["model"] == "acme/chat"
+
+
+async def test_the_404_of_a_model_without_an_adapter_is_its_response(
+    start: Any, upstream: Any
+) -> None:
+    upstream.script.append(ABSENT)
+    async with start() as router:
+        assert (await router.chat("acme/tuned")).status_code == 404

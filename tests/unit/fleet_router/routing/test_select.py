@@ -99,3 +99,16 @@ def test_tokenizer_paths_are_for_any_task() -> None:
     assert select_route(table(A, E), ANY, "a").model == "a"
     with pytest.raises(BadRequest, match="choose one of 'a', 'e'"):
         select_route(table(A, E), ANY, None)
+
+
+def test_the_id_of_an_adapter_leads_to_its_model() -> None:
+    lora = {"name": "sql", "source": "file:///sql"}
+    with_adapter = ModelSpec.model_validate({"model": "m", "aliases": ["x"], "adapters": [lora]})
+    found = table(with_adapter, A)
+    for name in ("m:sql", "x:sql"):
+        assert select_route(found, CHAT, name).model == "m"
+    for name in ("m:other", "a:sql", ":sql", "sql"):
+        with pytest.raises(ModelNotFound):
+            select_route(found, CHAT, name)
+    literal = ModelSpec(model="m:sql")
+    assert select_route(table(with_adapter, literal), CHAT, "m:sql").model == "m:sql"

@@ -351,3 +351,22 @@ async def test_tokens_are_counted(serve: Any) -> None:
     assert 'modelfleet_tokens_total{kind="prompt",model="scripted"} 5.0' in text
     assert 'modelfleet_tokens_total{kind="completion",model="scripted"} 14.0' in text
     assert 'modelfleet_time_to_first_token_seconds_count{model="scripted"} 1.0' in text
+
+
+async def test_an_adapter_is_selected_by_the_id_of_the_model(serve: Any) -> None:
+    adapters = [{"name": "sql", "source": "file:///sql"}]
+    with serve(aliases=["short"], adapters=adapters) as live:
+        answers = [await live.chat(model=name) for name in ("scripted:sql", "short:sql", "short")]
+        unknown = await live.chat(model="scripted:other")
+        other = await live.chat(model="someone:else")
+        listed = (await live.ask("GET", "/v1/models")).json()["data"]
+        one = (await live.ask("GET", "/v1/models/short:sql")).json()
+    assert [each.json()["model"] for each in answers] == ["scripted:sql"] * 2 + ["scripted"]
+    assert [each.adapter for each in live.model.asked] == ["sql", "sql", None]
+    assert (unknown.status_code, unknown.headers["x-modelfleet-absent"]) == (404, "adapter")
+    assert other.status_code == 404
+    assert "x-modelfleet-absent" not in other.headers
+    assert [(each["id"], each["parent"], each["adapters"]) for each in listed] == [
+        ("scripted", None, ["scripted:sql"]), ("scripted:sql", "scripted", []),
+    ]  # fmt: skip
+    assert one == listed[1]
