@@ -11,6 +11,7 @@ TASK_OF_PATH: dict[str, Task] = {
     "/v1/responses": Task.CHAT,
     "/v1/messages": Task.CHAT,
     "/v1/messages/count_tokens": Task.CHAT,
+    "/apply-template": Task.CHAT,
     "/v1/embeddings": Task.EMBEDDING,
     "/embeddings": Task.EMBEDDING,
     "/embedding": Task.EMBEDDING,

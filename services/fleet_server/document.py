@@ -24,7 +24,6 @@ def document(spec: ModelSpec, *, with_metrics: bool) -> Json:
 def operations(task: Task, *, with_metrics: bool) -> Iterable[Operation]:
     """All operations of a server of `task`."""
     yield from inference.task_operations(task)
-    if task is not Task.SPEECH:
-        yield from inference.TOKENS
+    yield from inference.token_operations(task)
     yield from admin.server_operations(with_metrics=with_metrics)
     yield from inference.wrong_task_operations(task)

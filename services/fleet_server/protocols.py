@@ -93,13 +93,14 @@ class Prompt:
     `num_tokens` is the number in the usage, image tokens included; `state` is private to the
     engine. `tail` holds the prompt's last tokens if the generated text continues it: some
     vocabularies decode the space before a word only after another word. `ending` is the end of the
-    text that the chat template gave.
+    text that the chat template gave, `token_ids` its tokens, None for a prompt with images.
     """
 
     num_tokens: int
     state: Any
     tail: Sequence[int] = ()
     ending: str = ""
+    token_ids: Sequence[int] | NDArray[np.int64] | None = None
 
 
 ENDING_CHARS = 64
@@ -268,6 +269,10 @@ class TemplatedModel(ChatModel, Protocol):
         images: Sequence[Any],
         arguments: TemplateArguments = NO_ARGUMENTS,
     ) -> Prompt: ...
+
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text that the chat template gives, with seams (engines.special_text) in the special
+        tokens of users. Raises BadRequest."""
 
 
 class CompiledFormat(Protocol):

@@ -114,6 +114,11 @@ class ChatBody(GenerationBody):
     """For models whose chat template has it or can turn reasoning off."""
     chat_template_kwargs: TemplateVariables | None = None
     """Variables of the chat template, such as `enable_thinking`; others have no effect."""
+    add_generation_prompt: bool | None = None
+    """Whether the prompt ends with the beginning of the model's turn; true by default."""
+    continue_final_message: bool | None = None
+    """Whether the model continues the last message, one of the assistant, instead of writing a new
+    one; the response has only the new text. Not with `add_generation_prompt` true."""
 
 
 class GeneratedCall(TypedDict):

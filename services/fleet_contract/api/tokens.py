@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize, as in llama.cpp's server."""
+"""POST /tokenize, /detokenize and /apply-template, as in llama.cpp's server and in vLLM's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody
+from fleet_contract.api.chat import Message, ModelMessage, ToolMessage
+from fleet_contract.api.tools import Effort, Mode, NamedTool, TemplateVariables, Tools
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -25,6 +27,52 @@ class TokenizeBody(JsonBody):
     are text."""
     with_pieces: bool = False
     """Whether each token is returned with its text."""
+
+
+class TemplateBody(JsonBody):
+    """A conversation, as in chat completions; other fields of theirs have no effect."""
+
+    model: str | None = None
+    """Id or alias."""
+    # Each is checked by the server, whose errors name its position.
+    messages: list[SkipValidation[Message | ModelMessage | ToolMessage]] = Field(
+        min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
+    )
+    """The conversation, of text only."""
+    tools: SkipValidation[Tools | None] = None
+    """The functions that the model may call."""
+    tool_choice: SkipValidation[Mode | NamedTool | None] = None
+    """With `none` the model gets no tools."""
+    reasoning_effort: Effort | None = None
+    chat_template_kwargs: TemplateVariables | None = None
+    """Variables of the chat template."""
+    add_generation_prompt: bool | None = None
+    """Whether the prompt ends with the beginning of the model's turn; true by default."""
+    continue_final_message: bool | None = None
+    """Whether the prompt ends with the text of the last message, one of the assistant."""
+
+
+class TokenizeChatBody(TemplateBody):
+    """A conversation to tokenize, in vLLM's format."""
+
+    return_token_strs: bool = False
+    """Whether the tokens are also returned as texts."""
+
+
+class PromptTokens(TypedDict):
+    """The tokens of a conversation. `max_model_len` is the model's context, `token_strs` are the
+    texts of the tokens, null unless requested."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class TemplatedPrompt(TypedDict):
+    """The text that the chat template gives."""
+
+    prompt: str
 
 
 class DetokenizeBody(JsonBody):

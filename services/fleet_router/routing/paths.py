@@ -35,7 +35,6 @@ OTHER_CHAT = (
     "/completion",
     "/completions",
     "/infill",
-    "/apply-template",
 )
 """Further paths of chat models that other engines support (llama.cpp, vLLM, remote)."""
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from fleet_contract.api.chat import Role
 from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec import ModelSpec
+from fleet_server.chat.parts import INSTEAD, refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_calls
 from fleet_server.protocols import Message
 
@@ -91,6 +92,8 @@ def content_of(message: dict[str, Any]) -> Any:
 
 def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str, Any]:
     kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str):
+        kind = None
     if kind == "text":
         if not isinstance(part.get("text"), str):
             raise BadRequest(
@@ -99,7 +102,7 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
         return {"type": "text", "text": part["text"]}
     if kind == "image_url":
         if not spec.vision:
-            raise BadRequest(f"The model {spec.model!r} does not read images.", param=place)
+            raise refused_part("image_url", place, spec)
         image = part.get("image_url")
         url = image.get("url") if isinstance(image, dict) else None
         if not isinstance(url, str) or not url:
@@ -110,6 +113,8 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
             )
         images.append(url)
         return {"type": "image"}
+    if kind in INSTEAD:
+        raise refused_part(kind, place, spec)
     readable = "text or image_url" if spec.vision else "text"
     raise BadRequest(
         f"'{place}.type' must be {readable} for this model.",

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from fleet_contract.api.chat import ChatBody
 from fleet_contract.spec import ModelSpec
+from fleet_server.chat.ending import read_ending
 from fleet_server.chat.messages import num_chars, read_messages
+from fleet_server.generation.conversation import NEW_TURN, Ending
 from fleet_server.generation.formats.fields import read_format
 from fleet_server.generation.options import (
     GenerationOptions,
@@ -31,6 +33,7 @@ class ChatRequest:
     options: GenerationOptions
     variables: dict[str, Any]
     effort: str | None
+    ending: Ending = NEW_TURN
 
     @property
     def num_chars(self) -> int:
@@ -52,7 +55,8 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
         tools=tools,
     )
     variables = dict(given.chat_template_kwargs or {})
-    return ChatRequest(messages, image_urls, options, variables, given.reasoning_effort)
+    ending = read_ending(given.add_generation_prompt, given.continue_final_message, messages)
+    return ChatRequest(messages, image_urls, options, variables, given.reasoning_effort, ending)
 
 
 def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:

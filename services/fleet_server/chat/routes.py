@@ -46,7 +46,9 @@ class ChatService:
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
         options = with_calls(parsed.options, model.supports)
-        chat = conversation(model, parsed.messages, options, parsed.effort, parsed.variables)
+        chat = conversation(
+            model, parsed.messages, options, parsed.effort, parsed.variables, parsed.ending
+        )
 
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from fleet_contract.errors import UnsupportedParameter
+from fleet_server.engines.special_text import SEAM
 from fleet_server.generation import chat_format
 from fleet_server.generation.chat_format import ChatFormat
 from fleet_server.generation.options import GenerationOptions
@@ -65,18 +66,32 @@ class Conversation:
             if self.ending is not NEW_TURN:
                 raise without_template(self.ending.param)
             return model.prompt(self.messages, images)
+        messages, arguments = self._templated
+        templated: Any = model
+        prompt: Prompt = templated.prompt(messages, images, arguments)
+        return prompt
+
+    def text(self, model: ChatModel) -> str:
+        """The text that the chat template gives. Raises BadRequest."""
+        render = getattr(model, "render", None)
+        if render is None:
+            raise without_template("model")
+        messages, arguments = self._templated
+        return str(render(messages, arguments)).replace(SEAM, "")
+
+    @property
+    def _templated(self) -> tuple[list[Message], TemplateArguments]:
+        """Messages and arguments for the template."""
         definitions = self.tools.definitions
         if self.form.tools:
             messages = _with_arguments(self.messages, as_text=self.form.arguments_as_text)
         else:
             messages = with_tools(self.messages, definitions)
             definitions = []
-        arguments = TemplateArguments(
-            definitions, self.variables, self.ending.continues, self.ending.generation_prompt
+        ending = self.ending
+        return messages, TemplateArguments(
+            definitions, self.variables, ending.continues, ending.generation_prompt
         )
-        templated: Any = model
-        prompt: Prompt = templated.prompt(messages, images, arguments)
-        return prompt
 
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
@@ -123,8 +138,8 @@ def conversation(
 def without_template(param: str) -> UnsupportedParameter:
     """The error for an engine that hides its chat template."""
     return UnsupportedParameter(
-        f"{param!r}: this model's engine cannot continue a message; engines that can: openvino, "
-        "llamacpp, torch.",
+        f"{param!r}: this model's engine hides its chat template; engines that do not: openvino, "
+        "llamacpp, torch, vllm.",
         param=param,
     )
 

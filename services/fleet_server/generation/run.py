@@ -181,13 +181,7 @@ class Generator:
 
     def check_length(self, num_chars: int, context_length: int) -> None:
         """Raises PromptTooLong for a text that no tokenizer fits into the context."""
-        most = context_length * MOST_CHARS_PER_TOKEN
-        if num_chars > most:
-            raise PromptTooLong(
-                f"The prompt has {num_chars} characters; at most {most} are accepted (the model's "
-                f"context is {context_length} tokens).",
-                param=self._param,
-            )
+        check_length(num_chars, context_length, self._param)
 
     def _max_new_tokens(self, num_tokens: int, context_length: int) -> int:
         """The context left after the prompt. Raises PromptTooLong with both numbers."""
@@ -247,3 +241,14 @@ def _slots(server: ServerState, slot: Slot) -> Slots:
     return Slots(
         take=lambda: admission.take_free(slot.caller), free=lambda: admission.free(slot.caller)
     )
+
+
+def check_length(num_chars: int, context_length: int, param: str) -> None:
+    """Raises PromptTooLong for a text that no tokenizer fits into the context."""
+    most = context_length * MOST_CHARS_PER_TOKEN
+    if num_chars > most:
+        raise PromptTooLong(
+            f"The prompt has {num_chars} characters; at most {most} are accepted (the model's "
+            f"context is {context_length} tokens).",
+            param=param,
+        )

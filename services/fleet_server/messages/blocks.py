@@ -10,6 +10,7 @@ from fleet_contract.api.tools import MAX_CALLS
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars
+from fleet_server.chat.parts import refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty
 from fleet_server.protocols import Message
 
@@ -144,17 +145,13 @@ class MessageReader:
             case "image":
                 return self._image(block.get("source"), place)
             case "document":
-                return _document(block, place)
+                return _document(block, place, self._spec)
             case kind:
                 raise _unsupported(kind, place, "text, image, document and tool_result")
 
     def _image(self, source: Any, place: str) -> dict[str, Any]:
         if not self._spec.vision:
-            raise BadRequest(
-                f"'{place}' is an image, which the model {self._spec.model!r} does not read; "
-                f"models that do have 'image' in the input modalities of GET /v1/models.",
-                param=place,
-            )
+            raise refused_part("image", place, self._spec)
         place = f"{place}.source"
         match _kind(source, place):
             case "base64":
@@ -219,16 +216,11 @@ def _call(block: dict[str, Any], place: str) -> dict[str, Any]:
     }
 
 
-def _document(block: dict[str, Any], place: str) -> dict[str, Any]:
+def _document(block: dict[str, Any], place: str, spec: ModelSpec) -> dict[str, Any]:
     """A document of plain text, after its title and context."""
     source = block.get("source")
     if _kind(source, f"{place}.source") != "text":
-        raise UnsupportedParameter(
-            f"'{place}' is a document that is not plain text: no engine of this server reads "
-            f"files. Send its text (source type 'text'), or its pages as images to a model that "
-            f"reads them.",
-            param=f"{place}.source.type",
-        )
+        raise refused_part("document", place, spec)
     assert isinstance(source, dict)  # noqa: S101  (checked by _kind)
     texts = [block[name] for name in ("title", "context") if block.get(name)]
     texts.append(_string(source.get("data"), f"{place}.source.data"))

@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize, for models that read text."""
+"""POST /tokenize and /detokenize for models that read text, /apply-template for chats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from fleet_contract.api.base import JsonBody
-from fleet_contract.api.tokens import Content, DetokenizeBody, TokenizeBody, TokenPiece, Tokens
-from fleet_contract.errors import UnsupportedParameter
+from fleet_contract.api.chat import ChatBody
+from fleet_contract.api.tokens import (
+    Content,
+    DetokenizeBody,
+    TemplateBody,
+    TokenizeBody,
+    TokenizeChatBody,
+    TokenPiece,
+    Tokens,
+)
+from fleet_contract.errors import UnsupportedParameter, WrongTask
+from fleet_contract.spec import Task
 from fleet_server.admission import Admission
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
+from fleet_server.tokens.conversation import PromptReader
 from fleet_server.tokens.request import check_tokens, parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
 from fleet_server.worker_pool import WorkerPool
@@ -22,7 +33,9 @@ from fleet_web.body import read_json
 from fleet_web.client import run_while_connected
 from fleet_web.responses import json_response
 
-Work = Callable[[Vocabulary], Response]
+Work = Callable[[], Response]
+Checked = tuple[type[JsonBody], Work]
+"""The type with the known fields of a body, and the work for it."""
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
@@ -38,19 +51,40 @@ def router(server: ServerState) -> APIRouter:
 
     routes = APIRouter(lifespan=lifespan)
 
+    def of_chat(raw: dict[str, Any], known: type[TemplateBody]) -> PromptReader:
+        return PromptReader(raw, known, server.spec, server.ready_model(), service.vocabulary)
+
     @routes.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        def checked(raw: dict[str, Any]) -> Work:
-            return partial(_tokenized, parse_tokenize(raw, server.spec.limits.max_text_chars))
+        def checked(raw: dict[str, Any]) -> Checked:
+            if "messages" in raw and "content" not in raw:
+                if server.spec.task is not Task.CHAT:
+                    raise WrongTask(
+                        f"The model {server.spec.model!r} has no chat template; send a text in "
+                        f"'content'.",
+                        param="messages",
+                    )
+                return TokenizeChatBody, of_chat(raw, TokenizeChatBody).tokens
+            parsed = parse_tokenize(raw, server.spec.limits.max_text_chars)
+            return TokenizeBody, partial(_tokenized, parsed, service.vocabulary)
 
-        return await service.respond(request, TokenizeBody, checked)
+        return await service.respond(request, checked)
 
     @routes.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        def checked(raw: dict[str, Any]) -> Work:
-            return partial(_text, parse_detokenize(raw))
+        def checked(raw: dict[str, Any]) -> Checked:
+            return DetokenizeBody, partial(_text, parse_detokenize(raw), service.vocabulary)
 
-        return await service.respond(request, DetokenizeBody, checked)
+        return await service.respond(request, checked)
+
+    if server.spec.task is Task.CHAT:
+
+        @routes.post("/apply-template")
+        async def apply_template(request: Request) -> Response:
+            def checked(raw: dict[str, Any]) -> Checked:
+                return ChatBody, of_chat(raw, TemplateBody).text
+
+            return await service.respond(request, checked)
 
     return routes
 
@@ -66,8 +100,19 @@ class TokenService:
             Admission(1, limits.max_queue_size, limits.request_timeout, limits.queue_share)
         )
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's tokenizer. Raises NotReady and UnsupportedParameter."""
+        found: Vocabulary | None = getattr(self._server.ready_model(), "vocabulary", None)
+        if found is None:
+            raise UnsupportedParameter(
+                f"The engine of {self._server.spec.model!r} does not expose its tokenizer.",
+                param="model",
+            )
+        return found
+
     async def respond(
-        self, request: Request, known: type[JsonBody], checked: Callable[[dict[str, Any]], Work]
+        self, request: Request, checked: Callable[[dict[str, Any]], Checked]
     ) -> Response:
         """The result of the work that `checked` returns for the body of a request.
 
@@ -75,13 +120,9 @@ class TokenService:
         """
         server = self._server
         raw = await read_json(request, server.spec.max_body_bytes)
-        vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
+        server.ready_model()
         server.check_model_of(raw)
-        if vocabulary is None:
-            raise UnsupportedParameter(
-                f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
-            )
-        work = partial(checked(raw), vocabulary)
+        known, work = checked(raw)
         count_ignored(raw, known.model_fields, server.metrics)
         del raw  # a body may be large, and the request may wait
         return await run_while_connected(request, self._pool.run(work))

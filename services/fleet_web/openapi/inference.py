@@ -27,7 +27,15 @@ from fleet_contract.api.speech import (
     VerboseTranscription,
 )
 from fleet_contract.api.tokens import Content as TokensText
-from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody, Tokens
+from fleet_contract.api.tokens import (
+    DetokenizeBody,
+    PromptTokens,
+    TemplateBody,
+    TemplatedPrompt,
+    TokenizeBody,
+    TokenizeChatBody,
+    Tokens,
+)
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import (
     HEADER_COLD,
@@ -120,12 +128,20 @@ TOKENIZE = Operation(
     "/tokenize", "post", "tokens", "Tokenize a text.",
     body=MediaType(JSON, TokenizeBody), responses=(MediaType(JSON, Tokens),), errors=ERRORS,
 )  # fmt: skip
+TOKENIZE_CHAT = replace(
+    TOKENIZE, summary="Tokenize a text, or the prompt of a conversation.",
+    body=MediaType(JSON, TokenizeBody | TokenizeChatBody),
+    responses=(MediaType(JSON, Tokens | PromptTokens),),
+)  # fmt: skip
+TEMPLATE = replace(
+    TOKENIZE, path="/apply-template", summary="The prompt of a conversation, as text.",
+    body=MediaType(JSON, TemplateBody), responses=(MediaType(JSON, TemplatedPrompt),),
+)  # fmt: skip
 DETOKENIZE = replace(
     TOKENIZE, path="/detokenize", summary="Turn tokens into text.",
     body=MediaType(JSON, DetokenizeBody), responses=(MediaType(JSON, TokensText),),
 )  # fmt: skip
 
-TOKENS = (TOKENIZE, DETOKENIZE)
 BY_PATH = {
     operation.path: operation
     for operation in (
@@ -133,10 +149,17 @@ BY_PATH = {
         EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"), TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
         replace(RERANK, path="/v2/rerank", summary="Rank documents, in the format of Cohere's v2."),
-        *TOKENS,
+        TOKENIZE_CHAT, TEMPLATE, DETOKENIZE,
     )
 }  # fmt: skip
 """Every POST operation that this project's own servers support."""
+
+
+def token_operations(task: Task) -> Iterable[Operation]:
+    """The operations on tokens of a model of `task`."""
+    if task is Task.SPEECH:
+        return ()
+    return (TOKENIZE_CHAT if task is Task.CHAT else TOKENIZE), DETOKENIZE
 
 
 def task_operations(task: Task) -> Iterable[Operation]:

@@ -42,6 +42,7 @@ CHAT: dict[str, Any] = {
     "presence_penalty": 0.5, "frequency_penalty": -0.5, "response_format": {"type": "text"},
     "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "tools": [], "tool_choice": "none",
     "metadata": {"a": "b"}, "modalities": ["text"], "reasoning_effort": "none", "top_k": None,
+    "add_generation_prompt": True, "continue_final_message": False,
 }  # fmt: skip
 TOOLS: dict[str, Any] = {
     "model": "chat",
@@ -132,6 +133,11 @@ TOKENIZE: dict[str, Any] = {
     "model": "embedding", "content": "w1 w2", "add_special": True, "parse_special": True,
     "with_pieces": True,
 }  # fmt: skip
+PROMPT: dict[str, Any] = {
+    "model": "chat", "messages": CHAT["messages"], "tools": TOOLS["tools"], "tool_choice": "auto",
+    "chat_template_kwargs": {"enable_thinking": True}, "add_generation_prompt": False,
+    "continue_final_message": False, "reasoning_effort": "none",
+}  # fmt: skip
 DETOKENIZE: dict[str, Any] = {"model": "embedding", "tokens": [2, 5, 6, 3]}
 
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -156,6 +162,8 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/rerank", TEXTS),
     ("/v2/rerank", RERANK),
     ("/tokenize", TOKENIZE),
+    ("/tokenize", PROMPT | {"return_token_strs": True}),
+    ("/apply-template", PROMPT),
     ("/detokenize", DETOKENIZE),
 ]
 """Paths with a complete valid body to be changed."""

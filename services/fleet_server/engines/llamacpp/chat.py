@@ -115,7 +115,11 @@ class LlamaChat:
         ids: list[int] = []
         for number, part in enumerate(text.split(SEAM)):
             ids += self.vocabulary.encode(part, add_special=number == 0 and not begun)
-        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:])
+        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:], token_ids=ids)
+
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text of a prompt. Raises BadRequest."""
+        return rendered(self._template, self._special, messages, (), arguments)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))

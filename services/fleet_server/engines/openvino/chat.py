@@ -98,7 +98,12 @@ class OpenVinoChat:
         parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
         ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
         tail = ids[-TAIL_TOKENS:].tolist() if arguments.continues else ()
-        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:], tail=tail)
+        prompt = self.prompt_of(ids)
+        return replace(prompt, ending=text[-ENDING_CHARS:], tail=tail, token_ids=ids)
+
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text of a prompt. Raises BadRequest."""
+        return rendered(self._tokenizer, self._special, messages, (), arguments)
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))

@@ -87,6 +87,10 @@ class TorchChat:
         """Apply the chat template and tokenise. Raises BadRequest."""
         return self._conversation.prompt(messages, images, arguments)
 
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text of a prompt. Raises BadRequest."""
+        return self._conversation.render(messages, arguments)
+
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
         return self._conversation.prompt_of(token_ids)

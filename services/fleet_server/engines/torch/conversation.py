@@ -58,7 +58,7 @@ class Conversation:
         """Raises BadRequest if the template or the processor refuses."""
         if images and self._processor is None:
             raise BadRequest("This model does not read images.", param="messages")
-        text = self._render(messages, arguments)
+        text = self.render(messages, arguments)
         ending = text[-ENDING_CHARS:]
         if images:
             # The processor tokenises the whole text: an invisible character has to part it.
@@ -69,7 +69,7 @@ class Conversation:
             for part in text.split(SEAM):
                 ids.extend(self.tokenizer(part, add_special_tokens=False)["input_ids"])
         tail = ids[-TAIL_TOKENS:] if arguments.continues else ()
-        return Prompt(len(ids), ChatInput(ids), tail, ending)
+        return Prompt(len(ids), ChatInput(ids), tail, ending, ids)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -89,7 +89,8 @@ class Conversation:
         )
         return text
 
-    def _render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text of a prompt, with seams in the special tokens of users. Raises BadRequest."""
         for each in texts_in([*messages, *arguments.tools, arguments.variables]):
             self._check(each)
         messages = self._special.seamed(messages)

@@ -7,8 +7,8 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import rendered, text_of
-from fleet_server.protocols import NO_ARGUMENTS
+from fleet_server.engines.text_chat import END, rendered, text_of
+from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments
 
 SPECIAL = SpecialText(["<end>"])
 TEMPLATE = ChatTemplate(
@@ -41,3 +41,38 @@ def test_images_are_refused() -> None:
 def test_the_text_of_a_content_leaves_images_out() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:"}}
     assert text_of([{"type": "text", "text": "a"}, image, {"type": "text", "text": "b"}]) == "a\nb"
+
+
+CHATML = ChatTemplate(
+    "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}",
+    {},
+)
+TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "The answer is "}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ending"),
+    [
+        (NO_ARGUMENTS, "The answer is<end><assistant>"),
+        (TemplateArguments(generation_prompt=False), "The answer is<end>"),
+        (TemplateArguments(continues=True), "The answer is "),
+    ],
+)
+def test_how_a_prompt_ends(arguments: TemplateArguments, ending: str) -> None:
+    """A text that is continued keeps its last space, although the template trims it."""
+    text = rendered(CHATML, SPECIAL, TURNS, (), arguments)
+    assert text == f"<user>a<end><assistant>{ending}"
+    assert TURNS[-1]["content"] == "The answer is "
+
+
+def test_marks_in_earlier_messages_do_not_end_the_prompt() -> None:
+    messages = [{"role": "user", "content": END}, {"role": "assistant", "content": f"b{END}c"}]
+    text = rendered(CHATML, SPECIAL, messages, (), TemplateArguments(continues=True))
+    assert text == f"<user>{END}<end><assistant>b{END}c"
+
+
+def test_a_message_that_the_template_hides_cannot_be_continued() -> None:
+    hiding = ChatTemplate("{{ messages[0].content }}", {})
+    with pytest.raises(BadRequest, match="does not show the last message"):
+        rendered(hiding, SPECIAL, TURNS, (), TemplateArguments(continues=True))

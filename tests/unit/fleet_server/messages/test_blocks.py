@@ -124,7 +124,7 @@ def test_documents_of_text_are_text() -> None:
         (user({"type": "tool_result", "tool_use_id": "t", "content": 5}),
          "messages[0].content[0].content"),
         (user({"type": "document", "source": {"type": "base64", "data": "x"}}),
-         "messages[0].content[0].source.type"),
+         "messages[0].content[0]"),
         (user({"type": "document", "source": None}), "messages[0].content[0].source"),
         (model({"type": "tool_use", "id": "1", "name": "f"}), "messages[0].content[0].input"),
         (model({"type": "tool_use", "name": "f", "input": {}}), "messages[0].content[0].id"),
@@ -143,7 +143,7 @@ def test_a_refused_part_names_what_takes_it() -> None:
     pdf = {"type": "document", "source": {"type": "base64", "data": "x"}}
     error = refusal(user(pdf))
     assert isinstance(error, UnsupportedParameter)
-    assert "plain text" in error.message
+    assert "Send the text of a file" in error.message
 
 
 def test_instructions_are_text() -> None:

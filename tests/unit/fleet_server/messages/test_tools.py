@@ -172,4 +172,4 @@ async def test_the_model_continues_a_last_message_of_its_own(serve: Any, scripte
     with serve(scripted()) as live:
         answer = await live.chat(messages=messages)
     assert answer.status_code == 400
-    assert "cannot continue a message" in answer.json()["error"]["message"]
+    assert "hides its chat template" in answer.json()["error"]["message"]
