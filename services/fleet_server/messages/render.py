@@ -58,7 +58,8 @@ class MessageRenderer(Renderer):
         if made.text or not (made.calls or made.reasoning):
             content.append(_text(made.text))
         for call in made.calls:
-            arguments = orjson.loads(call.arguments)
+            # As it is: orjson reads no lone surrogates and no 1e999, which are valid JSON.
+            arguments: Any = orjson.Fragment(call.arguments)
             content.append(
                 {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
             )
