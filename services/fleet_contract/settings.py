@@ -227,7 +227,7 @@ SETTINGS: tuple[Setting, ...] = (
             int, "batching.max_size", CHAT),
     Setting("CHAT_BATCH_ALLOW_VISION", "batch chat requests with images too", "0", parse_bool,
             "batching.allow_vision", CHAT),
-    Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "1", float, "cache.kv_gib", CHAT),
+    Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "", float, "cache.kv_gib", CHAT),
     Setting("ENABLE_BATCHING", "batch requests", "1", parse_bool, "batching.enabled",
             VECTORS),
     Setting("BATCH_WINDOW_MS", "milliseconds a request waits for more requests to batch",

@@ -31,6 +31,7 @@ from fleet_contract.spec_parts import (
     RolloutPolicy,
     Routing,
     S3Access,
+    Speculative,
     Warmup,
     WeightFile,
 )
@@ -211,6 +212,8 @@ class ModelSpec(SpecPart):
     """How requests are batched into one forward pass."""
     cache: Cache = Field(default_factory=Cache)
     """Sizes of the caches a server keeps in memory."""
+    speculative: Speculative = Field(default_factory=Speculative)
+    """How a chat model guesses tokens ahead; not at all by default."""
     warmup: Warmup = Field(default_factory=Warmup)
     """Warm-up passes before the server reports ready."""
     images: ImageInputs = Field(default_factory=ImageInputs)
@@ -293,6 +296,8 @@ class ModelSpec(SpecPart):
             raise ValueError("minReplicas must not exceed maxReplicas")
         if self.vision and self.task is not Task.CHAT:
             raise ValueError("vision: only a chat model reads images")
+        if self.speculative.wanted and self.task is not Task.CHAT:
+            raise ValueError("speculative: only a chat model generates text")
         if ENV_SPEC in self.env:
             raise ValueError(f"env: {ENV_SPEC} is set by Modelfleet itself")
         return self

@@ -13,6 +13,8 @@ from fleet_contract.pod.container import ObjectRef
 from fleet_contract.spec_base import SpecPart
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
+DEFAULT_KV_GIB = 1
 
 
 class WeightPart(SpecPart):
@@ -124,10 +126,37 @@ class Cache(SpecPart):
 
     embeddings: int = Field(default=256, ge=0)
     """Embeddings kept for repeated inputs; 0 keeps none."""
-    kv_gib: float = Field(default=1, gt=0)
-    """GiB of key/value cache for chat."""
+    kv_gib: float | None = Field(default=None, gt=0)
+    """GiB of key/value cache for chat. By default 1, and with OpenVINO on a CPU less if two whole
+    contexts, and 512 tokens for each sequence of a batch, fit into less."""
     prefix: bool = True
     """Whether chat prompts share cached prefixes."""
+    release_after: int = Field(default=300, ge=0)
+    """Seconds without a request after which a server gives memory back that only requests need,
+    such as a filled key/value cache; 0 keeps it."""
+
+    @property
+    def kv_bytes(self) -> int:
+        """The greatest size of the key/value cache, in bytes."""
+        return int((DEFAULT_KV_GIB if self.kv_gib is None else self.kv_gib) * GIB)
+
+
+class Speculative(SpecPart):
+    """Speculative decoding: next tokens are guessed cheaply and verified in one forward pass, which
+    leaves greedy responses unchanged. It helps single requests; a full batch gains nothing."""
+
+    prompt_lookup: bool = False
+    """Guess what followed the last tokens where they occurred before, for responses that repeat
+    parts of the prompt, such as summaries and edits."""
+    tokens: int = Field(default=5, ge=1, le=32)
+    """Tokens guessed at a time."""
+    ngram: int = Field(default=3, ge=1, le=16)
+    """Maximum number of last tokens that prompt lookup searches for."""
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Names of the methods that are set, as on the wire."""
+        return frozenset({"promptLookup"} if self.prompt_lookup else ())
 
 
 class Warmup(SpecPart):

@@ -38,6 +38,8 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.TORCH, Task.SPEECH): "fleet_server.engines.torch:TorchSpeech",
 }
 
+SPECULATION: dict[Engine, frozenset[str]] = {Engine.OPENVINO: frozenset({"promptLookup"})}
+"""Methods of speculative decoding that engines have, by their names on the wire."""
 CONVERTED = (Quantization.INT8, Quantization.INT4)
 INTEL = ("gpu", "npu")
 """Kinds of devices that only OpenVINO uses."""
@@ -84,7 +86,18 @@ def choose(
             f"converted; {choice.engine.value} loads these files as they are.",
             "Leave `quantization` (QUANTIZATION) at auto, or name safetensors in `source`.",
         )
+    _check_speculation(spec, choice.engine)
     return choice
+
+
+def _check_speculation(spec: ModelSpec, engine: Engine) -> None:
+    """Raises CannotServe if the engine lacks a method of `speculative` in the spec."""
+    for method in sorted(spec.speculative.wanted - SPECULATION.get(engine, frozenset())):
+        able = [known.value for known, methods in SPECULATION.items() if method in methods]
+        raise CannotServe(
+            f"{spec.model}: the {engine.value} engine has no speculative.{method}.",
+            f"Engines that do: {', '.join(able)}. Remove the field, or set `engine`.",
+        )
 
 
 class _Decision:

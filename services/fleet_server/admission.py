@@ -100,6 +100,12 @@ class Admission:
         self._turns: OrderedDict[str, _Turn] = OrderedDict()
         self._turn = 0
         self._clock = clock
+        self._ended = clock()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last request ended; 0 while one runs or waits."""
+        return 0.0 if self.running or self._waiting_of else self._clock() - self._ended
 
     @property
     def waiting(self) -> int:
@@ -197,6 +203,7 @@ class Admission:
 
     def _end(self, caller: str) -> None:
         self.running -= 1
+        self._ended = self._clock()
         self._running_of[caller] -= 1
         if not self._running_of[caller]:
             del self._running_of[caller]

@@ -32,6 +32,9 @@ def server(
     ] = False,
 ) -> None:
     """Serve one model over HTTP; MODELFLEET_SPEC holds its ModelSpec as JSON."""
+    from fleet_server import memory
+
+    memory.limit_arenas()
     from fleet_contract.names import ENV_SPEC
     from fleet_contract.server_protocol import START_FAILED_EVENT
     from fleet_web import logs

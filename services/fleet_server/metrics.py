@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -16,6 +13,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from fleet_server.memory import resident_bytes
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -107,13 +106,3 @@ class Metrics:
 
     def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
         return Histogram(name, meaning, ["model", *labels], registry=self.registry, buckets=SECONDS)
-
-
-def resident_bytes() -> float:
-    """Resident memory of this process in bytes; its peak where /proc is missing."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return float(pages * resource.getpagesize())
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return float(peak if sys.platform == "darwin" else peak * 1024)

@@ -402,6 +402,15 @@ class Cancelled(Exception):
 
 
 @runtime_checkable
+class ReleasesMemory(Protocol):
+    """A model that holds memory which only running requests need."""
+
+    def release(self) -> None:
+        """Give it up while no request runs; the next requests may be slower. Requests may arrive
+        meanwhile."""
+
+
+@runtime_checkable
 class WarmsUp(Protocol):
     """A SpeechModel whose warm-up costs less than transcribing a window of 30 seconds."""
 

@@ -88,6 +88,11 @@ class ServerState:
         """False when only a restart of the process helps."""
         return self._model is None or bool(getattr(self._model, "healthy", True))
 
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last request, or since the model is ready; 0 before that."""
+        return self._admission.idle_seconds if self._admission is not None else 0.0
+
     def ready_model(self) -> Any:
         """The model. Raises NotReady while it loads and while the server drains."""
         if self.phase is not ServerPhase.READY:

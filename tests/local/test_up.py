@@ -14,7 +14,7 @@ TASKS = {"chat": "/v1/chat/completions", "embedding": "/v1/embeddings",
          "speech": "/v1/audio/transcriptions"}  # fmt: skip
 FIELDS = {
     "id", "object", "created", "owned_by", "task", "engine", "engine_reason", "device", "state",
-    "modalities", "dimensions", "context_length", "aliases",
+    "modalities", "dimensions", "context_length", "aliases", "memory_bytes",
 }  # fmt: skip
 
 
@@ -23,7 +23,7 @@ async def test_the_table_equals_the_models_route(fleet: Any, http: httpx.AsyncCl
     assert [model["task"] for model in models] == ["chat", "embedding", "speech"]
     lines = fleet.output.splitlines()
     header = next(line for line in lines if line.startswith("model "))
-    for column in ("model", "task", "engine", "address", "state", "seconds to ready"):
+    for column in ("model", "task", "engine", "address", "state", "MiB", "seconds to ready"):
         assert column in header
     for model in models:
         (row,) = [line for line in lines if line.startswith(model["id"] + " ")]
@@ -31,6 +31,7 @@ async def test_the_table_equals_the_models_route(fleet: Any, http: httpx.AsyncCl
         assert f"{model['engine']} ({model['engine_reason']})" in row
         assert " ready " in row
         assert 0 < float(row.split()[-1]) < 600
+        assert 50 < float(row.split()[-2]) < model["memory_bytes"] / 2**20 * 10
         address = next(word for word in row.split() if word.startswith("http://127.0.0.1:"))
         async with httpx.AsyncClient(trust_env=False) as direct:
             listed = (await direct.get(f"{address}/v1/models")).json()["data"]

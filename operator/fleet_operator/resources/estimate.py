@@ -60,7 +60,7 @@ def memory(spec: ModelSpec) -> int:
     count = parameters(spec)
     unknown = UNKNOWN_FOREIGN if spec.engine in FOREIGN else UNKNOWN_WEIGHTS
     weights = unknown if count is None else count * _bytes_per_parameter(spec)
-    chat = int(spec.cache.kv_gib * GIB) if spec.task is Task.CHAT else 0
+    chat = spec.cache.kv_bytes if spec.task is Task.CHAT else 0
     vectors = 0
     if spec.task is Task.EMBEDDING:
         vectors = spec.cache.embeddings * (spec.dimensions or VECTOR_WIDTH) * 4

@@ -35,6 +35,8 @@ class ModelObject(TypedDict):
     """Ids of the model's LoRA adapters."""
     parent: str | None
     """Id of the model of a LoRA adapter."""
+    memory_bytes: int | None
+    """Resident memory of the server in bytes; of several, of the one described."""
 
 
 class ModelList(TypedDict):

@@ -12,8 +12,12 @@ from rich.table import Table
 
 from fleet_contract.endpoints import main_path
 from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.spec_parts import MIB
 
-COLUMNS = ("model", "task", "engine", "address", "state", "seconds to ready")
+COLUMNS = ("model", "task", "engine", "address", "state", "MiB", "seconds to ready")
+NUMBERS = COLUMNS[-2:]
+NUMBER_WIDTH = 7
+"""Of "seconds"; the head of a column wraps between words."""
 UNKNOWN = "unknown"
 STOPPED = "stopped"
 FAILED = "failed"
@@ -22,7 +26,8 @@ UNAVAILABLE = (STOPPED, FAILED)
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """One server of a model; `seconds` is None where no process was started here."""
+    """One server of a model; `seconds` and `memory_bytes`, which is resident memory, are None where
+    no process was started here."""
 
     model: str
     task: Task
@@ -31,12 +36,14 @@ class ServerRow:
     address: str
     state: str
     seconds: float | None
+    memory_bytes: int | None = None
 
     def cells(self) -> tuple[str, ...]:
         """The texts of the row, in the order of COLUMNS."""
         engine = f"{self.engine} ({self.reason})" if self.reason else self.engine
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
-        return (self.model, self.task.value, engine, self.address, self.state, seconds)
+        memory = "" if self.memory_bytes is None else f"{self.memory_bytes / MIB:.0f}"
+        return (self.model, self.task.value, engine, self.address, self.state, memory, seconds)
 
 
 def row(
@@ -47,6 +54,7 @@ def row(
     return ServerRow(
         spec.model, spec.task, str(entry.get("engine") or spec.engine.value),
         entry.get("engine_reason"), address, str(entry.get("state") or UNKNOWN), seconds,
+        entry.get("memory_bytes"),
     )  # fmt: skip
 
 
@@ -54,10 +62,10 @@ def render(rows: Sequence[ServerRow], *, plain: bool) -> Table:
     """The rows as a table; `plain` is without borders."""
     table = Table(box=None if plain else ROUNDED, pad_edge=not plain, header_style="bold")
     for name in COLUMNS:
-        numbers = name == COLUMNS[-1]
+        numbers = name in NUMBERS
         table.add_column(
             name, justify="right" if numbers else "left", no_wrap=plain,
-            overflow="fold", min_width=len(name) if numbers else None,
+            overflow="fold", min_width=NUMBER_WIDTH if numbers else None,
         )  # fmt: skip
     for one in rows:
         table.add_row(*one.cells())

@@ -47,6 +47,7 @@ LIVE_FIELDS = (
     "dimensions",
     "context_length",
     "modalities",
+    "memory_bytes",
 )
 """Fields for which a server replaces the value of the spec."""
 
@@ -72,6 +73,7 @@ def from_spec(spec: ModelSpec, created: int, state: str) -> Entry:
         "aliases": list(spec.aliases),
         "adapters": list(spec.adapter_ids),
         "parent": None,
+        "memory_bytes": None,
     }
 
 

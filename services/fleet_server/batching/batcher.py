@@ -176,14 +176,16 @@ class Batcher:
 
     def _take_share(self) -> tuple[RunPass, list[tuple[Job, int]]]:
         """A single input runs on all cores; several are divided between the free lanes."""
-        waiting = self._inputs_waiting()
-        free = self._lanes.count() - self._running
+        waiting, lanes = self._inputs_waiting(), self._lanes.count()
+        free = max(1, lanes - self._running)  # lanes may have been removed meanwhile
         self._running += 1
         if self._concurrent > 1:
             return self._run_pass, self._take_and_wake(self._bounds)
-        if self._lanes.count() == 1 or (waiting == 1 and self._running == 1):
+        if lanes == 1 or (waiting == 1 and self._running == 1):
             self._exclusive = True
-            return self._run_pass, self._take(self._bounds)
+            # A pass of several inputs lets the model add its lanes.
+            run_pass = self._run_pass if waiting == 1 else self._lanes.run_pass
+            return run_pass, self._take(self._bounds)
         share = min(self._bounds.max_items, -(-waiting // free))
         return self._lanes.run_pass, self._take_and_wake(replace(self._bounds, max_items=share))
 

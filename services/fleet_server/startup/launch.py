@@ -37,6 +37,7 @@ from fleet_server.stages import Transfer
 from fleet_server.startup import golden, signal_handlers, warmup
 from fleet_server.startup.erase_variable import erase
 from fleet_server.startup.head_start import HeadStart
+from fleet_server.startup.idle_memory import IdleMemory
 from fleet_server.startup.load import LoadedModel, load
 from fleet_server.startup.runtime_config import runtime_config, without_effect
 from fleet_server.startup.weights import WeightsStage
@@ -134,13 +135,14 @@ class Launcher:
         self._head_start = head_start
         self._threads = threads
         self._weights = weights
+        self._folder = Path()
         self.failure: str | None = None
         self.failed_stage = ""
         self.stop_server: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.bring_up())
+        task = asyncio.create_task(self._serve())
         try:
             yield
         finally:
@@ -150,6 +152,11 @@ class Launcher:
                 await task
             self._state.close()
 
+    async def _serve(self) -> None:
+        await self.bring_up()
+        if self.failure is None:
+            await IdleMemory(self._state, self._folder).keep()
+
     async def bring_up(self) -> None:
         """Weights, model, warm-up, golden checks; a failure is reported and ends the server."""
         state, spec, stages = self._state, self._state.spec, self._state.stages
@@ -157,6 +164,7 @@ class Launcher:
         stages.begin(StartStage.FETCH)
         try:
             prepared = await self._weights.run(self._preparing)
+            self._folder = prepared.folder
             stages.begin(StartStage.LOAD)
             state.phase = ServerPhase.LOADING
             loaded = await asyncio.to_thread(self._load, prepared)

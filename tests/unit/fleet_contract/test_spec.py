@@ -94,6 +94,10 @@ def test_a_spec_is_frozen() -> None:
         ({"inferencePool": POOL, "scaleToZeroAfter": 60}, "inferencePool: scaleToZeroAfter"),
         ({"inferencePool": POOL, "targetInFlight": 4}, "inferencePool: scaleToZeroAfter"),
         ({"vision": True, "task": "embedding"}, "vision"),
+        (
+            {"task": "speech", "speculative": {"promptLookup": True}},
+            "speculative: only a chat model",
+        ),
         ({"weights": [{"path": "../up", "parts": [{"url": "file:///x"}]}]}, "path"),
         ({"weights": [{"path": "x", "parts": []}]}, "parts"),
         ({"remote": {"address": "ftp://x"}}, "address"),

@@ -51,6 +51,15 @@ def test_gguf_on_a_cpu_is_served_by_openvino(tmp_path: Path, architecture: str) 
     assert architecture in choice.reason
 
 
+def test_an_engine_without_speculative_decoding_is_refused(tmp_path: Path) -> None:
+    guesses = {"promptLookup": True}
+    assert pick(gguf(tmp_path, "llama"), CPU, speculative=guesses).engine is Engine.OPENVINO
+    with pytest.raises(
+        CannotServe, match=r"torch engine has no speculative.promptLookup.*openvino"
+    ):
+        pick(tmp_path, CPU_TORCH, speculative=guesses, engine="torch")
+
+
 def test_torch_reads_a_gguf_of_another_family(tmp_path: Path) -> None:
     assert pick(gguf(tmp_path, "mamba"), CPU_TORCH).engine is Engine.TORCH
 

@@ -402,3 +402,15 @@ async def test_a_running_request_takes_further_slots_that_nobody_waits_for() -> 
 async def _hold(admission: Admission, caller: str) -> None:
     async with admission.slot(caller):
         pass
+
+
+async def test_it_is_idle_since_the_last_request_ended() -> None:
+    clock = Clock()
+    admission = Admission(1, 5, timeout=5, clock=clock.read)
+    clock.now += 3
+    assert admission.idle_seconds == 3
+    async with admission.slot():
+        clock.now += 2
+        assert admission.idle_seconds == 0
+    clock.now += 4
+    assert admission.idle_seconds == 4

@@ -13,7 +13,6 @@ from fleet_server.load_error import LoadError
 
 logger = logging.getLogger(__name__)
 
-GIB = 1 << 30
 BLOCK = 256
 """llama.cpp rounds its cache up to a multiple of it."""
 
@@ -54,7 +53,7 @@ class KvCache:
         bytes_each = 4 if spec.dtype is Dtype.FLOAT32 else 2
         kv_heads = number("attention.head_count_kv") or heads
         per_token = layers * kv_heads * (keys + values) * bytes_each
-        most = max(BLOCK, int(spec.cache.kv_gib * GIB) // per_token // BLOCK * BLOCK)
+        most = max(BLOCK, spec.cache.kv_bytes // per_token // BLOCK * BLOCK)
         if most < length:
             logger.warning(
                 "%s has a context of %d tokens but a cache of %d; raise cache.kvGib (KV_CACHE_GIB)",

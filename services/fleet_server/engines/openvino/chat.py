@@ -17,7 +17,9 @@ import openvino
 import openvino_genai
 from numpy.typing import NDArray
 
-from fleet_contract.spec import Dtype, ModelSpec
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import GIB
+from fleet_server import memory
 from fleet_server.caller import current_caller
 from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
@@ -54,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
 """Sequences in the batch unless `batching.maxSize` is set."""
+GENERATION_CONFIG = "generation_config.json"
+RELEASED_BYTES = 64 << 20
+"""Size of the filled part of a cache from which on it is worth opening the pipeline again."""
 
 
 class OpenVinoChat:
@@ -64,15 +69,25 @@ class OpenVinoChat:
         self.device = shown_device(spec.device)
         source = chat_files.find(folder)
         facts = chat_facts.read(source)
-        cache = _cache(spec, facts)
-        properties = compile_properties(spec.dtype, threads, cpu_has_bf16(), self.device)
+        self._cache = cache = _cache(spec, facts, self.max_concurrent)
+        properties: dict[str, Any] = dict(
+            compile_properties(spec.dtype, threads, cpu_has_bf16(), self.device)
+        )
+        self._speculative = spec.speculative
+        if spec.speculative.prompt_lookup:
+            properties["prompt_lookup"] = True
         # On a GPU the size of a block is GenAI's choice, so the cache is bounded in bytes.
         blocks = cache if self.device == "cpu" else None
         scheduler = _scheduler(spec, self.max_concurrent, blocks)
         self._prefix = spec.cache.prefix
-        self._pipeline = _open(source, scheduler, plugin(self.device), properties)
+
+        def reopen() -> Any:
+            return _open(chat_files.find(folder), scheduler, plugin(self.device), properties)
+
+        self._reopen = reopen
+        pipeline = reopen()
         self.context_length = _context(spec, facts, cache)
-        self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
+        self._tokenizer = chat_tokenizer.choose(source, pipeline.get_tokenizer())
         self.chat_template = self._tokenizer.chat_template
         self.decode = self._tokenizer.decode
         self.vocabulary = self._tokenizer.vocabulary
@@ -80,13 +95,11 @@ class OpenVinoChat:
         self._special = SpecialText(
             self._tokenizer.pieces[index].decode() for index in self._tokenizer.special
         )
-        config = self._pipeline.get_config()
-        self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
-        step = unlocked.step_of(self._pipeline)
-        self._guided = guided_backend.registered(self._pipeline, step)
+        self._stop_ids = _stop_ids(pipeline, source)
+        step, self._guided = self._checked(pipeline)
         self._compiler = GrammarCompiler(self._tokens())
         self.supports = SAMPLED if self._guided is None else SAMPLED | GUIDED | BIASED
-        self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
+        self._loop = step_loop.StepLoop(pipeline, step, self._stop_ids, self._new_config)
 
     def prompt(
         self,
@@ -134,9 +147,27 @@ class OpenVinoChat:
     def cache_usage(self) -> float:
         return self._loop.cache_usage
 
+    def release(self) -> None:
+        """Open the pipeline again if its cache has grown: its memory is returned in no other way.
+        Requests that come meanwhile wait for a second or two."""
+        tokens = self._loop.computed_tokens
+        if self._cache is not None and self._cache.bytes_of(tokens) > RELEASED_BYTES:
+            self._loop.replace(self._opened)
+
     def close(self) -> None:
         self._loop.close()
         self._compiler.close()
+
+    def _opened(self) -> tuple[Any, Callable[[], None]]:
+        pipeline = self._reopen()
+        return pipeline, self._checked(pipeline)[0]
+
+    def _checked(self, pipeline: Any) -> tuple[Callable[[], None], guided_backend.Backend | None]:
+        """The function that steps a new pipeline, and the backend that it masks tokens with."""
+        step = unlocked.step_of(pipeline)
+        # GenAI does not mask the tokens that it guesses.
+        guesses = self._speculative.prompt_lookup
+        return step, None if guesses else guided_backend.registered(pipeline, step)
 
     def _guide(self, sampling: Sampling, ids: NDArray[np.int64]) -> step_loop.Guide | None:
         if self._guided is None:
@@ -149,7 +180,7 @@ class OpenVinoChat:
 
     def _config(self, sampling: Sampling, *, sampled: bool) -> Any:
         """GenAI's options; greedy for a sequence whose tokens are `sampled` by a TokenSampler."""
-        config = openvino_genai.GenerationConfig()
+        config = self._new_config()
         config.max_new_tokens = sampling.max_tokens
         config.stop_token_ids = set(self._stop_ids)
         if sampled:
@@ -168,6 +199,14 @@ class OpenVinoChat:
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
+    def _new_config(self) -> Any:
+        """With what a speculating pipeline requires of every request."""
+        config = openvino_genai.GenerationConfig()
+        if self._speculative.prompt_lookup:
+            config.num_assistant_tokens = self._speculative.tokens
+            config.max_ngram_size = self._speculative.ngram
+        return config
+
     def _tokens(self) -> GuidedVocabulary:
         tokenizer = self._tokenizer
         return GuidedVocabulary(
@@ -176,6 +215,17 @@ class OpenVinoChat:
             stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),
             encode=tokenizer.encode,
         )
+
+
+def _stop_ids(pipeline: Any, source: Path) -> frozenset[int]:
+    """Ids that end a generation: of the pipeline's configuration, which is empty in one that
+    speculates, else of generation_config.json or the tokenizer."""
+    configs = [pipeline.get_config()]
+    if configs[0].eos_token_id < 0 and (source / GENERATION_CONFIG).is_file():
+        configs.append(openvino_genai.GenerationConfig(source / GENERATION_CONFIG))
+    found = {each for config in configs for each in (*config.stop_token_ids, config.eos_token_id)}
+    stop_ids = frozenset(each for each in found if each >= 0)
+    return stop_ids or frozenset({pipeline.get_tokenizer().get_eos_token_id()})
 
 
 def sequences(spec: ModelSpec) -> int:
@@ -197,15 +247,16 @@ def _fresh_seed() -> int:
     return int(np.random.default_rng().integers(2**31))
 
 
-def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
+def _cache(spec: ModelSpec, facts: ChatFacts, sequences: int) -> KvCache | None:
     """The key/value cache of `cache.kvGib`, or None if the files do not give its shape."""
     if facts.cache is None:
         logger.warning(
             "%s: the key/value cache is %s GiB; how many tokens fit is unknown",
-            spec.model, spec.cache.kv_gib,
+            spec.model, spec.cache.kv_bytes / GIB,
         )  # fmt: skip
         return None
-    return kv_cache.fit(facts.cache, spec.cache.kv_gib, quantised=spec.dtype is not Dtype.FLOAT32)
+    context = spec.context_length or facts.context_length
+    return kv_cache.fit(facts.cache, spec, sequences, context)
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
@@ -225,7 +276,7 @@ def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
 def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> Any:
     config = openvino_genai.SchedulerConfig()
     if cache is None:
-        config.cache_size = max(1, math.ceil(spec.cache.kv_gib))
+        config.cache_size = max(1, math.ceil(spec.cache.kv_bytes / GIB))
     else:
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
@@ -235,7 +286,7 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
     return config
 
 
-def _open(source: Path, scheduler: Any, device: str, properties: dict[str, str]) -> Any:
+def _open(source: Path, scheduler: Any, device: str, properties: dict[str, Any]) -> Any:
     try:
         if source.is_dir():
             return _pipeline(source, scheduler, device, properties)
@@ -250,7 +301,12 @@ def _open(source: Path, scheduler: Any, device: str, properties: dict[str, str])
             writer.commit()
         finally:
             writer.abandon()
-        return pipeline
+        if not chat_files.is_ir(source.parent / chat_files.IR_FOLDER):
+            return pipeline
+        # The pipeline of the GGUF holds 80 MB more than one of the IR, which is mapped.
+        del pipeline, tokenizer
+        memory.trim()
+        return _pipeline(source.parent / chat_files.IR_FOLDER, scheduler, device, properties)
     except (RuntimeError, IndexError, ValueError) as error:  # types of GenAI's C++ exceptions
         reason = (str(error).strip() or repr(error)).splitlines()[-1]
         if source.is_dir():
@@ -280,5 +336,5 @@ def _unreadable_ir(folder: Path, reason: str) -> LoadError:
     return LoadError(message, f"Delete the folder; {again}")
 
 
-def _pipeline(source: Path, scheduler: Any, device: str, properties: dict[str, str]) -> Any:
+def _pipeline(source: Path, scheduler: Any, device: str, properties: dict[str, Any]) -> Any:
     return openvino_genai.ContinuousBatchingPipeline(source, scheduler, device, properties)

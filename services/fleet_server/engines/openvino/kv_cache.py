@@ -10,24 +10,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.openvino.chat_facts import CacheShape
 
 BLOCK_TOKENS = 32
 """Tokens of one block on a CPU."""
 SCALE_BYTES = 8
 """A float32 scale and a float32 zero point for each quantised row."""
-GIB = 1 << 30
+WHOLE_CONTEXTS = 2
+SEQUENCE_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
-    """A cache of `blocks` blocks, each of `BLOCK_TOKENS` tokens."""
+    """A cache of `blocks` blocks, each of `BLOCK_TOKENS` tokens and `block_bytes` bytes."""
 
     blocks: int
+    block_bytes: int
 
     @property
     def tokens(self) -> int:
         return self.blocks * BLOCK_TOKENS
+
+    def bytes_of(self, tokens: int) -> int:
+        """Size of what `tokens` fill, in bytes."""
+        return min(self.blocks, -(-tokens // BLOCK_TOKENS)) * self.block_bytes
 
 
 def block_bytes(shape: CacheShape, *, quantised: bool) -> int:
@@ -44,6 +51,15 @@ def block_bytes(shape: CacheShape, *, quantised: bool) -> int:
     return shape.layers * shape.heads * (keys + values)
 
 
-def fit(shape: CacheShape, kv_gib: float, *, quantised: bool) -> KvCache:
-    """The largest cache within `kv_gib` GiB, at least one block."""
-    return KvCache(max(1, int(kv_gib * GIB) // block_bytes(shape, quantised=quantised)))
+def fit(shape: CacheShape, spec: ModelSpec, sequences: int, context_length: int | None) -> KvCache:
+    """The cache of `cache.kvGib`, at least one block.
+
+    Without that field it holds no more than WHOLE_CONTEXTS and SEQUENCE_TOKENS for each of
+    `sequences`: the pipeline fills all of it with the prefixes of earlier prompts.
+    """
+    size = block_bytes(shape, quantised=spec.dtype is not Dtype.FLOAT32)
+    blocks = max(1, spec.cache.kv_bytes // size)
+    if spec.cache.kv_gib is None and context_length is not None:
+        tokens = max(WHOLE_CONTEXTS * context_length, SEQUENCE_TOKENS * sequences)
+        blocks = min(blocks, -(-tokens // BLOCK_TOKENS))
+    return KvCache(blocks, size)

@@ -22,6 +22,7 @@ from typing import Any
 import openvino_genai
 
 from fleet_contract.errors import NotReady, TooLarge
+from fleet_server import memory
 from fleet_server.engines.openvino.guided_backend import Backend, TokenMasks
 from fleet_server.engines.sampling.token_sampler import TokenSampler
 from fleet_server.protocols import Finish, Step, TokenLogprobs
@@ -41,6 +42,10 @@ GONE = "The engine is stopping; please try again."
 Emit = Callable[[Step], None]
 Beginning = Callable[[int], Any]
 """The first tokens of a prompt, as the pipeline takes them."""
+
+
+Replacement = Callable[[], tuple[Any, Callable[[], None]]]
+"""Opens a pipeline; it and the function that runs its steps."""
 
 
 class Guide:
@@ -126,6 +131,8 @@ class Sequence:
         """Prompt tokens of the slices so far."""
         self.started = False
         """Whether it has generated a token, so that its prompt is computed."""
+        self.written = 0
+        """Tokens generated so far."""
         self.input_ids = input_ids
         self.config = config
         self.emit = emit
@@ -151,7 +158,18 @@ class StepLoop:
     `broken` turns True, so that the process is restarted.
     """
 
-    def __init__(self, pipeline: Any, step: Callable[[], None], stop_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        pipeline: Any,
+        step: Callable[[], None],
+        stop_ids: frozenset[int],
+        new_config: Callable[[], Any] = openvino_genai.GenerationConfig,
+    ) -> None:
+        """`new_config` makes the generation configuration of the loop's own requests."""
+        self._new_config = new_config
+        self._replacement: Replacement | None = None
+        self.computed_tokens = 0
+        """Tokens of the sequences that this pipeline has ended, prompts included."""
         self._pipeline = pipeline
         self._step = step
         self._stop_ids = stop_ids
@@ -186,6 +204,12 @@ class StepLoop:
             # The loop has ended since the check above, and may not have seen the sequence.
             self._fail_all(NotReady(GONE, retry_after=1))
 
+    def replace(self, opened: Replacement) -> None:
+        """Free the pipeline when nothing runs, and open another one in the loop's thread. Sequences
+        that are submitted meanwhile wait for it; if it fails, the loop is `broken`."""
+        self._replacement = opened
+        self._wake.set()
+
     def close(self) -> None:
         """End all sequences with an error step and stop the thread, after the step that runs: the
         pipeline must not be freed under it."""
@@ -199,6 +223,9 @@ class StepLoop:
     def _run(self) -> None:
         while not self._closing and not self.broken:
             if not self._inbox and not self._running and not self._long:
+                if self._replacement is not None:
+                    self._open_another()
+                    continue
                 # Cleared before the inbox is checked again, so that no sequence is missed.
                 self._wake.wait()
                 self._wake.clear()
@@ -217,6 +244,21 @@ class StepLoop:
                 self._fail_all(error)
         self._ended = True
         self._fail_all(NotReady(GONE, retry_after=1))
+
+    def _open_another(self) -> None:
+        opened, self._replacement = self._replacement, None
+        assert opened is not None  # noqa: S101  (the only thread that takes it)
+        # Both refer to the pipeline, whose memory is freed before that of another is needed.
+        self._pipeline = self._slice = None
+        self._step = _no_step
+        self.computed_tokens = 0
+        memory.trim()
+        try:
+            self._pipeline, self._step = opened()
+        except Exception as error:
+            logger.exception("the pipeline could not be opened again")
+            self.broken = True
+            self._fail_all(error)
 
     def _admit(self) -> None:
         while self._inbox:
@@ -246,7 +288,7 @@ class StepLoop:
         return any(one.is_long and not one.started for one in self._running)
 
     def _start_slice(self, sequence: Sequence, beginning: Beginning, end: int) -> None:
-        config = openvino_genai.GenerationConfig()
+        config = self._new_config()
         config.max_new_tokens = 1  # at least one; it is not read
         try:
             handle = self._pipeline.add_request(self._next_id, beginning(end), config)
@@ -282,6 +324,7 @@ class StepLoop:
         for sequence in self._running:
             # Read once: another thread sets it, and one that is dropped must leave the pipeline.
             if sequence.cancelled:
+                self.computed_tokens += sequence.num_tokens + sequence.written
                 sequence.leave()
             else:
                 still.append(sequence)
@@ -292,10 +335,12 @@ class StepLoop:
         for sequence in self._running:
             if (step := self._read(sequence)) is not None:
                 sequence.started = True
+                sequence.written += len(step.token_ids)
                 sequence.emit(step)
             if step is None or (step.finish is None and step.error is None):
                 still.append(sequence)
             else:
+                self.computed_tokens += sequence.num_tokens + sequence.written
                 sequence.leave(finished=step.finish is not None)
         self._running = still
 
@@ -329,6 +374,10 @@ class StepLoop:
         for sequence in failed:
             sequence.leave()
             sequence.emit(Step((), error=error))
+
+
+def _no_step() -> None:
+    raise RuntimeError("there is no pipeline")
 
 
 def _finish(reason: Any) -> Finish | None:

@@ -43,7 +43,6 @@ MORE_PREFILL = 2048
 """Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
 FREE_SHARE = 0.4
 """Share of the GPU's free memory after loading that the key/value cache may use."""
-GIB = 1 << 30
 
 
 class TorchChat:
@@ -158,7 +157,7 @@ def _bounds(spec: ModelSpec, forward: ForwardPass) -> StepLimits:
     rows = spec.batching.max_size or ROWS.get(device.type, MORE_ROWS)
     if not (spec.batching.enabled and forward.can_batch):
         rows = 1
-    kv_bytes = spec.cache.kv_gib * GIB
+    kv_bytes: float = spec.cache.kv_bytes
     if device.type == "cuda":
         kv_bytes = max(kv_bytes, FREE_SHARE * torch.cuda.mem_get_info(device)[0])
     return StepLimits(

@@ -27,16 +27,16 @@ def printed(rows: list[ServerRow], *, plain: bool, width: int) -> str:
 
 def test_a_row_has_the_listing_of_the_server(spec: Spec) -> None:
     listed = [{"id": "acme/chat", "engine": "openvino", "engine_reason": "on a CPU",
-               "state": "ready"}]  # fmt: skip
+               "state": "ready", "memory_bytes": 300 << 20}]  # fmt: skip
     made = row(spec(), listed, f"{BASE}1", 2.345)
     assert made.cells() == (
-        "acme/chat", "chat", "openvino (on a CPU)", f"{BASE}1", "ready", "2.3",
+        "acme/chat", "chat", "openvino (on a CPU)", f"{BASE}1", "ready", "300", "2.3",
     )  # fmt: skip
 
 
 def test_an_unresponsive_server_is_not_shown_as_ready(spec: Spec) -> None:
     made = row(spec(engine="remote", remote={"address": "http://h"}), [], "http://h", None)
-    assert made.cells() == ("acme/chat", "chat", "remote", "http://h", "unknown", "")
+    assert made.cells() == ("acme/chat", "chat", "remote", "http://h", "unknown", "", "")
 
 
 def test_the_entry_of_another_model_is_not_used(spec: Spec) -> None:

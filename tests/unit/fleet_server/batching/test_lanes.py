@@ -121,12 +121,12 @@ async def test_lanes_are_not_used_before_they_are_ready(make: Make, model: Model
     model.lanes = 1
     batcher = make(max_items=100)
     await batcher.run([[number] for number in range(6)])
-    assert (model.alone, model.in_lanes) == ([6], [])
+    assert (model.alone, model.in_lanes) == ([], [6])
     model.lanes = 2
     model.gate.clear()
     task = asyncio.create_task(batcher.run([[number] for number in range(6)]))
     await until_async(lambda: model.at_once == 2)
-    assert (model.alone, model.in_lanes) == ([6], [3, 3])
+    assert (model.alone, model.in_lanes) == ([], [6, 3, 3])
     model.gate.set()
     await task
 

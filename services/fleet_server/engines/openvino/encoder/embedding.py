@@ -11,7 +11,7 @@ import openvino as ov
 from fleet_contract.spec import ModelSpec, Pooling
 from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.openvino.encoder import families, shipped
-from fleet_server.engines.openvino.encoder.executor import padded_length
+from fleet_server.engines.openvino.encoder.executor import GraphExecutor, padded_length
 from fleet_server.engines.openvino.encoder.files import GraphFiles
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
@@ -78,6 +78,11 @@ class EmbeddingEngine:
     def embed_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `embed`, on a share of the threads."""
         return _unit(self._executor.run_concurrent(batch))
+
+    def release(self) -> None:
+        """Free what only concurrent passes need."""
+        if isinstance(self._executor, GraphExecutor):
+            self._executor.remove_lanes()
 
     def close(self) -> None:
         self._executor.close()

@@ -81,8 +81,10 @@ class GraphExecutor:
 
     Up to `lanes` calls of `run_concurrent` run at the same time, each on its share of the threads.
     Each is slower but the total is faster, because threads that share a pass wait for each other
-    at every operation, all the more while another process uses a core. With one lane it is `run`.
-    `memory` is kept alive as long as the graph.
+    at every operation, all the more while another process uses a core. Lanes are a second compiled
+    graph with its own copy of the weights, so they are added in the background when
+    `run_concurrent` is first called; until then it is `run`. `memory` is kept alive as long as the
+    graph.
     """
 
     def __init__(
@@ -112,27 +114,50 @@ class GraphExecutor:
         self._request: Any = compiled.create_infer_request()
         small = lanes and self._plugin == CPU and weight_bytes(model) <= LANES_BELOW_BYTES
         self.most_lanes = min(MOST_LANES, threads) if small else 1
-        self.lanes = 1
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._adding = threading.Thread(
-            target=self._add_lanes, args=(model, properties), name="lanes", daemon=True
-        )
-        if self.most_lanes > 1:
-            self._adding.start()
+        self._model, self._properties = model, properties
+        self._free: queue.SimpleQueue[Any] | None = None
+        """Idle requests of the lanes; None in it after the lanes are gone."""
+        self._adding: threading.Thread | None = None
+        self._adding_lock = threading.Lock()
 
-    def _add_lanes(self, model: ov.Model, properties: dict[str, str]) -> None:
-        """Compile and warm up the lanes, in the background so that the server is ready sooner."""
-        properties = properties | {"NUM_STREAMS": str(self.most_lanes)}
+    @property
+    def lanes(self) -> int:
+        """How many calls of `run_concurrent` run at the same time now."""
+        return 1 if self._free is None else self.most_lanes
+
+    def _begin_adding(self) -> None:
+        """Add the lanes unless they are being added, or there are none to add."""
+        with self._adding_lock:
+            if self._adding is None and self.most_lanes > 1 and self._request is not None:
+                self._adding = threading.Thread(target=self._add_lanes, name="lanes", daemon=True)
+                self._adding.start()
+
+    def _add_lanes(self) -> None:
+        """Compile and warm up the lanes."""
+        properties = self._properties | {"NUM_STREAMS": str(self.most_lanes)}
+        free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         try:
-            compiled = ov.Core().compile_model(model, self._plugin, properties)
+            compiled = ov.Core().compile_model(self._model, self._plugin, properties)
             requests = [compiled.create_infer_request() for _ in range(self.most_lanes)]
             self._warm(requests)
         except RuntimeError as error:
             logger.warning("passes do not run concurrently: %s", error)
         else:
             for request in requests:
-                self._free.put(request)
-            self.lanes = self.most_lanes
+                free.put(request)
+            self._free = free
+
+    def remove_lanes(self) -> None:
+        """Free the lanes once their passes have ended; they are added again when needed."""
+        with self._adding_lock:
+            if self._adding is None:
+                return
+            self._adding.join()
+            free, self._free, self._adding = self._free, None, None
+        if free is not None:
+            for _ in range(self.most_lanes):
+                free.get()
+            free.put(None)  # for calls that have taken the queue already
 
     def _warm(self, requests: Sequence[Any]) -> None:
         inputs = self._inputs([[self._pad_id] * min(WARM_TOKENS, self._longest)] * WARM_ITEMS)
@@ -153,14 +178,16 @@ class GraphExecutor:
 
     def run_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `run`, concurrently with other calls."""
-        if self.lanes == 1:
+        free = self._free
+        if free is None:
+            self._begin_adding()
             return self.run(batch)
         inputs = self._inputs(batch)
-        request = self._free.get()
+        request = free.get()
         try:
-            return self._infer(request, inputs)
+            return self.run(batch) if request is None else self._infer(request, inputs)
         finally:
-            self._free.put(request)
+            free.put(request)
 
     def _inputs(self, batch: Sequence[Sequence[int]]) -> list[NDArray[Any]]:
         length = padded_length(max(map(len, batch)), self._longest)
@@ -179,15 +206,7 @@ class GraphExecutor:
         """Wait for running passes and free the graph."""
         with self._lock:
             self._request = None
-        if self.most_lanes == 1:
-            return
-        self._adding.join()
-        if self.lanes > 1:
-            # Once all requests are back, no pass runs; None fails the calls that still wait.
-            for _ in range(self.lanes):
-                self._free.get()
-            for _ in range(self.lanes):
-                self._free.put(None)
+        self.remove_lanes()
 
 
 def weight_bytes(model: ov.Model) -> int:

@@ -14,9 +14,9 @@ import openvino_genai
 import pytest
 
 from fleet_contract.errors import BadRequest, NotReady
-from fleet_contract.spec import ModelSpec
-from fleet_contract.spec_parts import Cache
-from fleet_server.engines.openvino import chat_files
+from fleet_contract.spec import Dtype, ModelSpec
+from fleet_contract.spec_parts import Cache, Speculative
+from fleet_server.engines.openvino import chat, chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
 from fleet_server.engines.openvino.chat_tokenizer import GenaiTokenizer
 from fleet_server.generation.formats.schema import narrowed
@@ -40,6 +40,7 @@ class Running:
 
     def __init__(self, model: OpenVinoChat, content: str, sampling: Sampling) -> None:
         self.steps: queue.Queue[Step] = queue.Queue()
+        self.taken = 0
         self._model = model
         prompt = model.prompt([{"role": "user", "content": content}], [])
         self.generation: Generation = model.submit(prompt, sampling, self.steps.put)
@@ -48,6 +49,7 @@ class Running:
         ids: list[int] = []
         while True:
             step = self.steps.get(timeout=60)
+            self.taken += 1
             ids.extend(step.token_ids)
             if step.finish is not None or step.error is not None:
                 return ids, step
@@ -103,6 +105,46 @@ def test_a_short_prompt_passes_a_long_one(model: OpenVinoChat, folder: Path) -> 
     assert sliced == whole
 
 
+def test_prompt_lookup_takes_fewer_steps_for_the_same_tokens(
+    model: OpenVinoChat, folder: Path
+) -> None:
+    """In float32, since sums of other formats depend on how many tokens a step computes."""
+    spec = SPEC.model_copy(update={"dtype": Dtype.FLOAT32})
+    guesses = Speculative(prompt_lookup=True, tokens=4)
+    words = "the ferry keeps running until the bridge opens " * 40
+    written, numbers = list[list[int]](), list[int]()
+    for each in (spec, spec.model_copy(update={"speculative": guesses})):
+        engine = OpenVinoChat(each, folder, threads=2)
+        try:
+            short = Running(
+                engine, "Repeat: one two three one two three", Sampling(24, temperature=0)
+            )
+            long = Running(engine, words, Sampling(24, temperature=0))
+            written += [short.wait()[0], long.wait()[0]]
+            alone = Running(engine, "Count: 1 2 3 4 5 6 1 2 3 4 5 6", Sampling(48, temperature=0))
+            written.append(alone.wait()[0])
+            numbers.append(alone.taken)
+            sampled = Running(engine, "Hello", Sampling(8, temperature=1, seed=1)).wait()[1]
+            assert sampled.error is None
+            assert ("response_format" in engine.supports) is not each.speculative.prompt_lookup
+        finally:
+            engine.close()
+    assert written[:3] == written[3:]
+    assert numbers[1] < numbers[0]
+
+
+def test_a_pipeline_opened_again_generates_the_same(
+    model: OpenVinoChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy = Sampling(8, temperature=0)
+    before = Running(model, "Name a colour.", greedy).wait()[0]
+    monkeypatch.setattr(chat, "RELEASED_BYTES", 0)
+    pipeline = model._loop._pipeline
+    model.release()
+    assert Running(model, "Name a colour.", greedy).wait()[0] == before
+    assert model._loop._pipeline is not pipeline
+
+
 def test_a_generation_ends_with_stop(model: OpenVinoChat) -> None:
     assert isinstance(model, ChatModel)
     running = Running(model, "What is the capital of France?", Sampling(32, temperature=0))
@@ -134,10 +176,10 @@ def test_the_context_length_of_the_model(model: OpenVinoChat) -> None:
     assert model.context_length == 8192
 
 
-def test_the_configured_cache_size(model: OpenVinoChat) -> None:
+def test_the_size_of_the_cache_by_default(model: OpenVinoChat) -> None:
     Running(model, "Hello", Sampling(2, temperature=0)).wait()
-    taken = model._pipeline.get_metrics().kv_cache_size_in_bytes
-    assert 0.99 * 2**30 < taken <= 2**30
+    taken = model._loop._pipeline.get_metrics().kv_cache_size_in_bytes
+    assert taken == 2 * 8192 / 32 * 437_760
 
 
 def test_a_small_cache_is_shared_in_turns_and_bounds_the_context(folder: Path) -> None:

@@ -175,3 +175,38 @@ def test_closing_waits_for_the_step_that_runs(
     closing.join(10)
     assert not closing.is_alive()
     assert not loop._thread.is_alive()
+
+
+def test_a_pipeline_is_replaced_when_nothing_runs(loop: StepLoop, pipeline: Pipeline) -> None:
+    other = Pipeline()
+    opening, opened = threading.Event(), threading.Event()
+
+    def reopened() -> tuple[Any, Callable[[], None]]:
+        assert loop._pipeline is None
+        opening.set()
+        assert opened.wait(10)
+        return other, other.step
+
+    running = Asked(loop, ENDLESS, num_tokens=3)
+    until(lambda: bool(running.steps))
+    loop.replace(reopened)
+    seen = len(running.steps)
+    until(lambda: len(running.steps) > seen)
+    assert not opening.is_set()
+    running.sequence.cancel()
+    assert opening.wait(10)
+    late = Asked(loop, [5, END], num_tokens=4)
+    opened.set()
+    until(lambda: late.ended)
+    assert (late.ids, len(pipeline.handles), len(other.handles)) == ([5], 1, 1)
+    until(lambda: loop.computed_tokens == 5)
+
+
+def test_a_pipeline_that_does_not_open_again_breaks_the_loop(loop: StepLoop) -> None:
+    def failing() -> tuple[Any, Callable[[], None]]:
+        raise RuntimeError("no memory")
+
+    loop.replace(failing)
+    until(lambda: loop.broken)
+    with pytest.raises(NotReady):
+        Asked(loop, [5, END])

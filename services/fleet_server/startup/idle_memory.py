@@ -1,0 +1,82 @@
+"""Gives memory back while the server is idle.
+
+Freed memory is returned soon after the last request, since that takes milliseconds. What a model
+gives up only costs later requests time, so it waits for `cache.releaseAfter`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from pathlib import Path
+
+from fleet_server import memory
+from fleet_server.protocols import ReleasesMemory
+from fleet_server.state import ServerState
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 5.0
+GROWN_BYTES = 16 << 20
+"""Growth of the resident memory from which on it is worth looking for freed memory."""
+
+
+class Action(Enum):
+    """What is done at a check."""
+
+    NOTHING = 0
+    TRIM = 1
+    RELEASE = 2
+
+
+def action(idle: float, grown: float, release_after: float, *, released: bool) -> Action:
+    """What to do after `idle` seconds without a request. `grown` bytes are resident in addition to
+    those after the last trim; `released`: the model gave its memory up since the last request."""
+    if idle < CHECK_SECONDS:
+        return Action.NOTHING
+    if release_after and idle >= release_after and not released:
+        return Action.RELEASE
+    return Action.TRIM if grown > GROWN_BYTES else Action.NOTHING
+
+
+class IdleMemory:
+    """Checks a ready server whose weights are below `folder`."""
+
+    def __init__(self, state: ServerState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder
+        self._after = 0.0
+        """Resident bytes after the last trim."""
+        self._released = True
+
+    async def keep(self) -> None:
+        """Check for ever."""
+        while True:
+            try:
+                await self.check()
+            except Exception:
+                logger.exception("memory could not be given back")
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def check(self) -> None:
+        """Give back what can be given back now."""
+        idle = self._state.idle_seconds
+        if idle < CHECK_SECONDS:
+            self._released = False
+        grown = memory.resident_bytes() - self._after
+        after = self._state.spec.cache.release_after
+        found = action(idle, grown, after, released=self._released)
+        if found is Action.RELEASE:
+            self._released = True
+            model = self._state.loaded
+            if isinstance(model, ReleasesMemory):
+                await asyncio.to_thread(model.release)
+                self._after = 0.0  # the model may do so in a thread of its own: trim at next check
+        elif found is Action.TRIM:
+            await asyncio.to_thread(self._trim)
+
+    def _trim(self) -> None:
+        memory.release_files(self._folder)
+        memory.trim()
+        self._after = memory.resident_bytes()

@@ -1,0 +1,68 @@
+"""When an idle server gives memory back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.startup import idle_memory
+from fleet_server.startup.idle_memory import CHECK_SECONDS, GROWN_BYTES, Action, IdleMemory, action
+from fleet_server.state import ServerState
+
+
+@pytest.mark.parametrize(
+    ("idle", "grown", "release_after", "released", "expected"),
+    [
+        (0, 2 * GROWN_BYTES, 300, False, Action.NOTHING),
+        (CHECK_SECONDS, 2 * GROWN_BYTES, 300, False, Action.TRIM),
+        (CHECK_SECONDS, 0, 300, False, Action.NOTHING),
+        (300, 0, 300, False, Action.RELEASE),
+        (300, 0, 300, True, Action.NOTHING),
+        (300, 2 * GROWN_BYTES, 300, True, Action.TRIM),
+        (10_000, 0, 0, False, Action.NOTHING),
+    ],
+)
+def test_actions(
+    idle: float, grown: float, release_after: float, released: bool, expected: Action
+) -> None:
+    assert action(idle, grown, release_after, released=released) is expected
+
+
+class Model:
+    max_concurrent = 1
+
+    def __init__(self) -> None:
+        self.released = 0
+
+    def release(self) -> None:
+        self.released += 1
+
+    def close(self) -> None: ...
+
+
+class Idle:
+    """An admission that has been idle for `idle_seconds`."""
+
+    idle_seconds = 0.0
+
+
+async def test_a_model_gives_its_memory_up_once_after_each_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec.model_validate({"model": "m", "cache": {"releaseAfter": 60}})
+    state, model, idle = ServerState(spec, 1), Model(), Idle()
+    kept = IdleMemory(state, tmp_path)
+    trims: list[Path] = []
+    monkeypatch.setattr(idle_memory.memory, "release_files", trims.append)
+    await kept.check()  # before the model is ready
+    state.set_ready(model)
+    monkeypatch.setattr(state, "_admission", idle)
+    for seconds, released in ((0, 0), (59, 0), (61, 1), (66, 1), (0, 1), (30, 1), (70, 2)):
+        idle.idle_seconds = seconds
+        await kept.check()
+        assert model.released == released
+    # The first idle check, and the one after each release, look for freed memory.
+    assert trims == [tmp_path] * 2
+    state.close()

@@ -1,0 +1,48 @@
+"""Memory that is given back to the kernel."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import pytest
+
+from fleet_server import memory
+
+SIZE = 64 * mmap.PAGESIZE
+
+
+def resident(path: Path) -> int:
+    """Resident KiB of the mappings of `path` in this process."""
+    found, within = 0, False
+    for line in memory.MAPS.read_text().splitlines():
+        if line.endswith(str(path)):
+            within = True
+        elif within and line.startswith("Rss:"):
+            found, within = found + int(line.split()[1]), False
+    return found
+
+
+@pytest.mark.skipif(not memory.MAPS.exists(), reason="the system has no /proc")
+def test_read_pages_of_mapped_weights_are_dropped_and_written_ones_kept(tmp_path: Path) -> None:
+    contents = bytes(range(256)) * (SIZE // 256)
+    inside, outside, changed = (tmp_path / "a" / "w", tmp_path / "ab", tmp_path / "a" / "x")
+    inside.parent.mkdir()
+    for path in (inside, outside, changed):
+        path.write_bytes(contents)
+    maps = []
+    for path in (inside, outside, changed):
+        with path.open("rb") as file:
+            maps.append(mmap.mmap(file.fileno(), SIZE, access=mmap.ACCESS_COPY))
+    maps[2][5] = 0
+    assert all(bytes(each[6:]) == contents[6:] for each in maps)
+    assert memory.release_files(tmp_path / "a") == SIZE
+    assert (resident(inside), resident(outside)) == (0, SIZE // 1024)
+    assert bytes(maps[0]) == contents
+    assert maps[2][5] == 0
+
+
+def test_memory_is_given_back_without_proc(tmp_path: Path) -> None:
+    assert memory.release_files(tmp_path, tmp_path / "smaps") == 0
+    memory.trim()
+    assert memory.resident_bytes() > 1 << 20
