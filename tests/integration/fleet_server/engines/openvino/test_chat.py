@@ -116,12 +116,8 @@ def test_prompt_lookup_takes_fewer_steps_for_the_same_tokens(
     for each in (spec, spec.model_copy(update={"speculative": guesses})):
         engine = OpenVinoChat(each, folder, threads=2)
         try:
-            short = Running(
-                engine, "Repeat: one two three one two three", Sampling(24, temperature=0)
-            )
-            long = Running(engine, words, Sampling(24, temperature=0))
-            written += [short.wait()[0], long.wait()[0]]
-            alone = Running(engine, "Count: 1 2 3 4 5 6 1 2 3 4 5 6", Sampling(48, temperature=0))
+            written.append(Running(engine, words, Sampling(8, temperature=0)).wait()[0])
+            alone = Running(engine, "Count: 1 2 3 4 5 6 1 2 3 4 5 6", Sampling(24, temperature=0))
             written.append(alone.wait()[0])
             numbers.append(alone.taken)
             sampled = Running(engine, "Hello", Sampling(8, temperature=1, seed=1)).wait()[1]
@@ -129,7 +125,7 @@ def test_prompt_lookup_takes_fewer_steps_for_the_same_tokens(
             assert ("response_format" in engine.supports) is not each.speculative.prompt_lookup
         finally:
             engine.close()
-    assert written[:3] == written[3:]
+    assert written[:2] == written[2:]
     assert numbers[1] < numbers[0]
 
 
