@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Limit:
     percent: float | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Limit:
+    def parse(cls, text: str) -> Self:
         """`3`, `25%`, or `0` for no limit. Raises ValueError."""
         number = text.strip().removesuffix("%")
         if not number.isascii() or not number.isdigit():
@@ -30,6 +31,16 @@ class Limit:
     @property
     def is_none(self) -> bool:
         return self.count is None and self.percent is None
+
+    def of_shard(self, index: int, total: int) -> Self:
+        """The part of a limit that shard `index` of `total` has, at least one.
+
+        A percentage is one of the models of the shard already.
+        """
+        if self.count is None:
+            return self
+        more = 1 if index < self.count % total else 0
+        return replace(self, count=max(1, self.count // total + more))
 
     def of(self, models: int) -> int:
         """The limit in a fleet of `models` models; without a limit, all of them."""

@@ -60,6 +60,7 @@ class OperatorSettings:
     scale_down_delay: float
     drain_seconds: int
     max_rollouts: Limit
+    """That of this shard."""
     max_rollouts_cpu: Limit
     start_seconds: int
     probe_interval: float
@@ -88,9 +89,11 @@ class OperatorSettings:
                 raise ValueError(f"{name}={number}: must be greater than 0")
             return number
 
+        shard = Shard.parse(text("SHARD"))
+
         def limit(name: str) -> Limit:
             try:
-                return Limit.parse(value(name))
+                return Limit.parse(value(name)).of_shard(shard.index, shard.total)
             except ValueError as error:
                 raise ValueError(f"{name}={error}") from None
 
@@ -99,7 +102,7 @@ class OperatorSettings:
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
             own_namespace=own_namespace,
             pod_name=text("POD_NAME") or socket.gethostname(),
-            shard=Shard.parse(text("SHARD")),
+            shard=shard,
             id_prefixes=value("ID_PREFIXES"),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
