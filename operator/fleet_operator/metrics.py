@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -74,8 +74,8 @@ class Metrics:
         found = ConditionSeries()
         self._conditions = lambda: found.render(read())
 
-    def prefetched(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
-        """Nodes of each namespace and profile, and those that have all weights, at every scrape."""
+    def prefetched(self, read: Callable[[], Mapping[tuple[str, str], Sequence[int]]]) -> None:
+        """The fields of PREFETCH by namespace and profile, read at every scrape."""
         self.registry.register(_Prefetched(read))
 
     def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
@@ -132,25 +132,32 @@ class _Ages(Collector):
         yield family
 
 
+PREFETCH = (
+    ("nodes", "Nodes to which the weights of a profile's models are downloaded ahead of time"),
+    ("nodes_ready", "Those of them that have the weights"),
+    ("nodes_failed", "Those of them whose download fails or cannot start"),
+    ("models_left_out", "Models that the list of the profile has no room for"),
+    (
+        "refused",
+        "Whether the DaemonSet cannot be created: the name is taken, or a right is missing",
+    ),
+)
+"""Names and meanings of the fields of a profile's Progress."""
+
+
 class _Prefetched(Collector):
-    def __init__(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
+    def __init__(self, read: Callable[[], Mapping[tuple[str, str], Sequence[int]]]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        nodes = GaugeMetricFamily(
-            "modelfleet_operator_prefetch_nodes",
-            "Nodes to which the weights of a profile's models are downloaded ahead of time",
-            labels=["namespace", "profile"],
-        )
-        ready = GaugeMetricFamily(
-            "modelfleet_operator_prefetch_nodes_ready",
-            "Those of them that have the weights",
-            labels=["namespace", "profile"],
-        )
-        for key, (all_nodes, with_weights) in self._read().items():
-            nodes.add_metric(key, all_nodes)
-            ready.add_metric(key, with_weights)
-        yield from (nodes, ready)
+        profiles = self._read()
+        for index, (name, meaning) in enumerate(PREFETCH):
+            family = GaugeMetricFamily(
+                f"modelfleet_operator_prefetch_{name}", meaning, labels=["namespace", "profile"]
+            )
+            for key, values in profiles.items():
+                family.add_metric(key, values[index])
+            yield family
 
 
 class _Phases(Collector):

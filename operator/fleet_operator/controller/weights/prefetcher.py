@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.diff import differs
 from fleet_operator.decide.weights import prefetch
-from fleet_operator.kinds import DAEMON_SET
+from fleet_operator.decide.weights.prefetch_progress import Progress, failures, progress
+from fleet_operator.kinds import DAEMON_SET, POD
 from fleet_operator.names import ANNOTATION_APPLIED, LABEL_PREFETCH
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.prefetch.daemon_set import may_manage
@@ -22,13 +23,6 @@ from fleet_operator.resources.resolve import Resolver
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
-
-
-class Progress(NamedTuple):
-    """Nodes of a profile, and those of them that have the weights of all its models."""
-
-    nodes: int
-    ready: int
 
 
 class Prefetcher:
@@ -50,6 +44,7 @@ class Prefetcher:
         self._is_synced = is_synced
         self._applied: dict[prefetch.Key, tuple[str, int]] = {}
         self._left_out: dict[prefetch.Key, int] = {}
+        self._failures: dict[prefetch.Key, dict[str, str]] = {}
         self.progress: dict[tuple[str, str], Progress] = {}
 
     async def run(self, interval: float) -> None:
@@ -61,7 +56,7 @@ class Prefetcher:
         if not self._is_synced():
             return
         wanted = self._wanted()
-        progress: dict[tuple[str, str], Progress] = {}
+        fresh: dict[tuple[str, str], Progress] = {}
         for namespace in self._cache.settings.namespaces or (None,):
             here = {key: one for key, one in wanted.items() if namespace in (None, key[0])}
             try:
@@ -70,18 +65,19 @@ class Prefetcher:
                     await self._keep(key, one, found)
                 for raw in prefetch.unwanted(found.values(), here, self._resolver.sources):
                     await self._delete(raw)
+                for key, one in here.items():
+                    place = (key[0], prefetch.profile_of(one.object))
+                    fresh[place] = await self._progress(key, one, found.get(key))
             except KubeError as error:
                 # Without the right to list them nothing is lost as long as no profile needs them.
                 if here or not (isinstance(error, ApiError) and error.is_unreadable):
                     log(logger, "prefetch_failed", level=logging.WARNING, namespace=namespace or "",
                         error=str(error))  # fmt: skip
-                continue
-            progress |= {
-                (key[0], prefetch.profile_of(raw)): _progress(raw)
-                for key, raw in found.items()
-                if key in here
-            }
-        self.progress = progress
+                for key, one in here.items():
+                    place = (key[0], prefetch.profile_of(one.object))
+                    fresh.setdefault(place, Progress(left_out=one.left_out, refused=True))
+        self._failures = {key: one for key, one in self._failures.items() if key in wanted}
+        self.progress = fresh
 
     def _wanted(self) -> dict[prefetch.Key, prefetch.Wanted]:
         keys = [
@@ -129,6 +125,25 @@ class Prefetcher:
         log(logger, "applied", kind=DAEMON_SET.kind, namespace=key[0], object=key[1],
             created=known is None)  # fmt: skip
 
+    async def _progress(
+        self, key: prefetch.Key, one: prefetch.Wanted, raw: Mapping[str, Any] | None
+    ) -> Progress:
+        """Pods are listed only while weights are missing; each failure is logged once."""
+        if raw is None:
+            return Progress(left_out=one.left_out, refused=self._may_write(key[0]))
+        made = progress(raw, one.left_out)
+        failed: dict[str, str] = {}
+        if not made.is_complete:
+            label = raw["metadata"]["labels"][LABEL_PREFETCH]
+            failed = failures(await self._api.items(POD, key[0], f"{LABEL_PREFETCH}={label}"))
+        known = self._failures.get(key, {})
+        for node, message in failed.items():
+            if known.get(node) != message:
+                log(logger, "prefetch_node_failed", level=logging.WARNING, object="/".join(key),
+                    node=node, error=message)  # fmt: skip
+        self._failures[key] = failed
+        return made._replace(failed=made.failed + len(failed))
+
     async def _delete(self, raw: Mapping[str, Any]) -> None:
         meta = raw["metadata"]
         if meta.get("deletionTimestamp") or not self._may_write(meta["namespace"]):
@@ -140,13 +155,3 @@ class Prefetcher:
 
 def _generation(raw: Mapping[str, Any]) -> int:
     return int(raw["metadata"].get("generation", 0))
-
-
-def _progress(raw: Mapping[str, Any]) -> Progress:
-    """Pods of an earlier list do not count as ready."""
-    status = raw.get("status") or {}
-    nodes = int(status.get("desiredNumberScheduled", 0))
-    if status.get("observedGeneration") != _generation(raw):
-        return Progress(nodes, 0)
-    ready = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0))
-    return Progress(nodes, int(ready))

@@ -10,7 +10,8 @@ import pytest
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.weights.prefetcher import Prefetcher, Progress
+from fleet_operator.controller.weights.prefetcher import Prefetcher
+from fleet_operator.decide.weights.prefetch_progress import Progress
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -28,8 +29,12 @@ class Api(Recorder):
         super().__init__()
         self.objects: dict[tuple[str, str], Any] = {}
         self.unreadable = False
+        self.pods: list[Any] = []
 
     async def items(self, kind: Any, namespace: str | None, selector: str) -> list[Any]:
+        if kind.kind == "Pod":
+            assert (namespace, selector) == ("ns", "modelfleet.dev/prefetch=default")
+            return self.pods
         if self.unreadable:
             raise ApiError(403, "Forbidden", "no")
         label = [one for one in self.objects.values() if selector in one["metadata"]["labels"]]
@@ -127,6 +132,27 @@ async def test_nothing_is_done_before_the_cache_is_complete_or_in_other_namespac
 async def test_a_foreign_object_of_the_name_is_left_alone(bench: Bench) -> None:
     bench.api.objects["ns", NAME] = {"metadata": {"namespace": "ns", "name": NAME, "labels": {}}}
     assert await bench.asked() == []
+    assert bench.prefetcher.progress == {("ns", "default"): Progress(refused=True)}
+
+
+async def test_failed_downloads_are_counted_and_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.asked()
+    found = bench.api.objects["ns", NAME]
+    found["status"] = {"observedGeneration": found["metadata"]["generation"],
+                       "desiredNumberScheduled": 3, "numberReady": 1, "updatedNumberScheduled": 3,
+                       "currentNumberScheduled": 2}  # fmt: skip
+    ended = {"terminated": {"exitCode": 1, "message": "acme/a: 403"}}
+    status = {"initContainerStatuses": [{"name": "fetch", "state": ended}]}
+    bench.api.pods = [{"spec": {"nodeName": "node-b"}, "status": status}]
+    for _ in range(2):
+        await bench.asked()
+        assert bench.prefetcher.progress == {("ns", "default"): Progress(3, 1, 2)}
+    assert caplog.text.count("prefetch_node_failed") == 1
+    found["status"] |= {"numberReady": 3, "currentNumberScheduled": 3}
+    await bench.asked()
+    assert bench.prefetcher.progress == {("ns", "default"): Progress(3, 3)}
 
 
 async def test_progress_counts_nodes_with_the_present_list(bench: Bench) -> None:
@@ -145,6 +171,7 @@ async def test_progress_counts_nodes_with_the_present_list(bench: Bench) -> None
 async def test_refusals_are_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.api.unreadable = True
     await bench.asked()
+    assert bench.prefetcher.progress == {("ns", "default"): Progress(refused=True)}
     assert "prefetch_failed" in caplog.text
     caplog.clear()
     bench.cache.drop_model(model())
