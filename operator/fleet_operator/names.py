@@ -9,12 +9,17 @@ from fleet_contract.names import GROUP, LABEL_MODEL
 
 FIELD_MANAGER = "modelfleet-operator"
 """Field manager of what the operator applies."""
+RELEASE_MANAGER = "modelfleet-release"
+"""Field manager of the InferenceModels that it creates from the values of the release."""
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 """On every child: digest of what was last applied, to detect removed fields."""
 ANNOTATION_PROFILE = f"{GROUP}/profile"
 """On Deployments: name of the profile that their pods are made with."""
 ANNOTATION_RETRY = f"{GROUP}/retried-at"
 """On a Deployment whose pods a quota refused; copied to its ReplicaSet, which then tries again."""
+ANNOTATION_RELEASE_MODEL = f"{GROUP}/release-model"
+"""On an InferenceModel that was created from the values of the release: its own name, so that a
+copy of it under another name does not have the mark."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
 ANNOTATION_PAUSED = f"{GROUP}/paused"

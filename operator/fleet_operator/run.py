@@ -36,12 +36,13 @@ from fleet_operator.controller.probes.remote import RemoteProber
 from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
+from fleet_operator.controller.release_models import ReleaseModelsController
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.weights.prefetcher import Prefetcher
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
-from fleet_operator.names import FIELD_MANAGER
+from fleet_operator.names import FIELD_MANAGER, RELEASE_MANAGER
 from fleet_operator.namespace_shards import NamespaceShards
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -75,12 +76,13 @@ async def _run_once(settings: OperatorSettings, environ: Mapping[str, str], bega
     connection = await connect(environ)
     limit = RateLimit(settings.api_requests_per_second, 2 * settings.api_requests_per_second)
     api = LeaderClient(connection, FIELD_MANAGER, metrics.api_call, limit)
+    release_api = LeaderClient(connection, RELEASE_MANAGER, metrics.api_call, limit)
     # A backlog of other requests must not delay the renewal of a Lease.
     leases = KubeClient(connection, FIELD_MANAGER, metrics.api_call)
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            return await _run(settings, metrics, connection, api, leases, http)
+            return await _run(settings, metrics, connection, api, release_api, leases, http)
     finally:
         await api.close()
 
@@ -90,6 +92,7 @@ async def _run(
     metrics: Metrics,
     connection: Connection,
     api: LeaderClient,
+    release_api: LeaderClient,
     leases: KubeClient,
     http: aiohttp.ClientSession,
 ) -> bool:
@@ -109,12 +112,18 @@ async def _run(
 
     def reconcile_all(namespace: str) -> None:
         queue.add([key for key in cache.models if key[0] == namespace])
+        release_models.wake(namespace)
 
     leadership = Leadership(
         leases, settings.own_namespace, settings.pod_name, settings.shard,
-        lambda: {namespace for namespace, _ in cache.models}, reconcile_all,
+        lambda: {namespace for namespace, _ in cache.models} | release_models.namespaces,
+        reconcile_all,
     )  # fmt: skip
-    api.may_write, cache.contender = leadership.may_write, leadership.contender
+    release_models = ReleaseModelsController(
+        cache, release_api, leadership.may_write, lambda: queue.is_open, queue.add
+    )
+    api.may_write = release_api.may_write = leadership.may_write
+    cache.contender = leadership.contender
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
     metrics.gauge("modelfleet_operator_leader", "Whether this replica is the leader",
@@ -125,6 +134,9 @@ async def _run(
     metrics.gauge("modelfleet_operator_namespaces_unreadable",
                   "Watched namespaces that were deleted or are forbidden",
                   lambda: len(listing.unreadable))  # fmt: skip
+    metrics.gauge("modelfleet_operator_release_models_refused",
+                  "Models of the release that could not be created or changed",
+                  lambda: len(release_models.refused))  # fmt: skip
     metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in cache.models.values()])  # fmt: skip
@@ -149,6 +161,7 @@ async def _run(
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
         "prefetch": partial(prefetcher.run, settings.resync_interval),
+        "release_models": release_models.run,
         "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),

@@ -38,6 +38,7 @@ class OperatorSettings:
     inherited_labels: tuple[str, ...]
     inherited_annotations: tuple[str, ...]
     profiles_configmap: str
+    models_configmap: str
     catalog: Path | None
     hf_token_secret: str
     service_account: str
@@ -117,6 +118,7 @@ class OperatorSettings:
             inherited_labels=tuple(value("INHERITED_LABELS")),
             inherited_annotations=tuple(value("INHERITED_ANNOTATIONS")),
             profiles_configmap=value("PROFILES_CONFIGMAP"),
+            models_configmap=value("MODELS_CONFIGMAP"),
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),
             service_account=text("SERVER_SERVICE_ACCOUNT"),

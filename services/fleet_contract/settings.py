@@ -294,6 +294,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("PROFILES_CONFIGMAP", "ConfigMap of the profiles, in the operator's namespace",
             "modelfleet-profiles", where="operator"),
+    Setting("MODELS_CONFIGMAP", "ConfigMap of the release's InferenceModels, in the operator's"
+            " namespace", "modelfleet-models", where="operator"),
     Setting("CATALOG", "file whose entries are added to the built-in catalog", "",
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"

@@ -19,6 +19,7 @@ from harness.node import Node
 from harness.registry import Registry
 from harness.run import Run
 from harness.skaffold import Skaffold
+from support.waiting import until
 
 FLEET = "fleet"
 ROUTER = "fleet-modelfleet-router"
@@ -56,6 +57,8 @@ def test_an_edit_reaches_the_running_pod(
     service = node_api.get("v1", "Service", FLEET, ROUTER)
     url = f"http://{service['spec']['clusterIP']}"
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120) as client:
+        # The operator creates it a moment after it has started.
+        until(lambda: CHAT in [one.id for one in client.models.list()], 60, state=dev.log.read_text)
         answer = client.chat.completions.create(
             model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
             max_tokens=16, temperature=0,

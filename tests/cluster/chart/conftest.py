@@ -11,8 +11,10 @@ import pytest
 from chart.release import Definition, Release
 from harness import definitions, operator_process
 from harness.api import Api, Json
+from harness.control_plane import ControlPlane
 from harness.fake_kubelet import FakeKubelet
 from harness.helm import Helm
+from harness.operator_process import OperatorProcess
 from harness.run import Run
 from harness.tenant import Tenant
 
@@ -56,6 +58,27 @@ def release(
     """The release `fleet`, not installed yet, with a node for its pods."""
     add_node("chart-node", cpu="8")
     return Release(helm, restricted)
+
+
+@pytest.fixture
+def release_operator(
+    release: Release, run: Run, control_plane: ControlPlane, api: Api
+) -> Iterator[Callable[[], OperatorProcess]]:
+    """Start the operator of the installed release, with its settings and rights, as a process."""
+    made: list[OperatorProcess] = []
+
+    def start() -> OperatorProcess:
+        name, own = "fleet-modelfleet-operator", release.tenant.namespace
+        deployment = release.tenant.get("apps/v1", "Deployment", name)
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        settings = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+        made.append(OperatorProcess(run, control_plane, api, name, namespace=own))
+        made[-1].start(**settings)
+        return made[-1]
+
+    yield start
+    for process in made:
+        process.stop()
 
 
 @pytest.fixture

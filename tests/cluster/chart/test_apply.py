@@ -8,7 +8,7 @@ import pytest
 
 from chart.cases import CASES
 from harness.api import APPLY, Api, ApiError, Json
-from harness.helm import Helm, pod_specs
+from harness.helm import Helm, pod_specs, release_models
 from harness.tenant import Tenant
 
 STRICT = {"fieldManager": "test", "fieldValidation": "Strict", "dryRun": "All", "force": "true"}
@@ -22,7 +22,7 @@ def test_values_are_accepted(
         values = json.loads(json.dumps(CASES[case]).replace("other-team", other.namespace))
         objects = renderer.template(values, restricted.namespace)
         assert len(objects) > 10
-        for item in objects:
+        for item in [*objects, *release_models(objects)]:
             api.request("PATCH", api.path_of(item), item, content_type=APPLY, params=STRICT)
         for name, spec in pod_specs(objects).items():
             _is_restricted(restricted, name, spec)

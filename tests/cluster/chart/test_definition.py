@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
-import yaml
 
 from chart.release import Definition, Release
 from harness import install_file
 from harness.api import Api
 from harness.helm import CHART, Helm, HelmError
-from harness.kubectl import Kubectl, KubectlError
+from harness.kubectl import Kubectl
+from harness.models import model as inference_model
 from harness.tenant import Tenant
 
-MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
 MODEL = ("modelfleet.dev/v1alpha1", "InferenceModel")
 
 
@@ -24,22 +22,20 @@ def test_on_a_new_cluster_it_belongs_to_the_release(
     release: Release, definition: Definition, helm: Helm, api: Api
 ) -> None:
     definition.delete()
-    with pytest.raises(HelmError, match="Install without `models` first"):
-        release("install", values={"models": MODELS})
     release("install")
     assert definition.owner() == "fleet"
-    release("upgrade", values={"models": MODELS})
-    (model,) = release.tenant.items(*MODEL)
+    definition.wait()
+    model = release.tenant.create(inference_model("smollm2"))
 
     with Tenant(api, "second") as other:
         notes = helm("install", "second", str(CHART), "-n", other.namespace)
         assert f"belongs to the release {release.tenant.namespace}/fleet" in notes
         helm("uninstall", "second", "-n", other.namespace)
     definition.age()
-    release("upgrade", values={"models": MODELS})
+    release("upgrade")
     assert definition.is_fresh()
 
-    release("upgrade", values={"crds.enabled": False, "models": MODELS})
+    release("upgrade", values={"crds.enabled": False})
     assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
     release("uninstall", "--wait", "--timeout=60s")
     assert definition.is_fresh()
@@ -56,18 +52,18 @@ def test_an_older_one_without_an_owner_stops_the_upgrade_and_is_taken_over(
     release: Release, definition: Definition
 ) -> None:
     """As earlier charts left it; the error has the commands."""
-    release("install", values={"models": MODELS})
+    release("install")
     assert definition.owner() is None
-    (model,) = release.tenant.items(*MODEL)
+    model = release.tenant.create(inference_model("smollm2"))
     definition.age()
     with pytest.raises(HelmError, match="differs from that of this chart") as refused:
-        release("upgrade", values={"models": MODELS, "image.tag": "9.9.9"})
+        release("upgrade", values={"image.tag": "9.9.9"})
     assert release.image("router") == "modelfleet-router:0.1.0"
     commands = re.search(r"run `(.*)`\. No InferenceModel", str(refused.value))
     assert commands is not None
     for command in commands[1].split(" && "):
         release.tenant.kubectl(*shlex.split(command)[1:])
-    release("upgrade", values={"models": MODELS, "image.tag": "9.9.9"})
+    release("upgrade", values={"image.tag": "9.9.9"})
     assert definition.is_fresh()
     assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
     release("uninstall", "--wait", "--timeout=60s")
@@ -95,18 +91,3 @@ def test_kubectl_applies_the_file_to_a_new_cluster(
         kubectl("apply", "--server-side", "-f", str(install_file.FILE))
     finally:
         kubectl("delete", "namespace", install_file.NAMESPACE, "--wait=false")
-
-
-def test_a_rendered_chart_with_models_is_applied_in_two_steps(
-    renderer: Helm, restricted: Tenant, definition: Definition, kinds: object, tmp_path: Path
-) -> None:
-    """kubectl knows no kind that it is just creating; everything else is applied at once."""
-    definition.delete()
-    objects = renderer.template({"models": MODELS}, restricted.namespace)
-    text = yaml.safe_dump_all(objects)
-    # Without the kinds that kubectl read in earlier tests, and keeps for ten minutes.
-    apply = ("apply", "--server-side", "-f", "-", f"--cache-dir={tmp_path}")
-    with pytest.raises(KubectlError, match="no matches for kind"):
-        restricted.kubectl(*apply, stdin=text)
-    definition.wait()
-    assert "smollm2 serverside-applied" in restricted.kubectl(*apply, stdin=text)

@@ -98,6 +98,7 @@ def test_an_alert_on_what_a_restart_resets_looks_back(chart: Path) -> None:
 def served() -> dict[str, frozenset[str]]:
     """Names and labels of the samples of operator, router and server, and Prometheus' `up`."""
     from fleet_operator import condition_metrics
+    from fleet_operator.decide.weights.prefetch_progress import Progress
     from fleet_operator.metrics import Metrics as OperatorMetrics
     from fleet_router.metrics import RouterMetrics
     from fleet_server.metrics import Metrics as ServerMetrics
@@ -105,7 +106,9 @@ def served() -> dict[str, frozenset[str]]:
     operator = OperatorMetrics()
     operator.gauge("modelfleet_operator_queue_depth", "", lambda: 0)
     operator.gauge("modelfleet_operator_queue_oldest_seconds", "", lambda: 0)
+    operator.gauge("modelfleet_operator_release_models_refused", "", lambda: 0)
     operator.phases(lambda: ["Ready"])
+    operator.prefetched(lambda: {("ns", "profile"): Progress()})
     labels = frozenset({"namespace", "inferencemodel", "condition", "status"})
     found: dict[str, frozenset[str]] = {"up": frozenset(), condition_metrics.NAME: labels}
     for registry in (operator.registry, RouterMetrics().registry, ServerMetrics("m").registry):

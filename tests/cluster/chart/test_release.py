@@ -13,6 +13,7 @@ from chart.release import Definition, Release
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
 from harness.helm import CHART, Helm, HelmError
+from harness.models import model as inference_model
 from support.waiting import until
 
 MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
@@ -21,12 +22,9 @@ MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
 def test_install_upgrade_rollback_uninstall(
     release: Release, kubelet: None, definition: Definition
 ) -> None:
-    # Helm does not wait: an operator need not run here, so that the model may never become ready.
     notes = release("install", values={"models": MODELS})
     wait_for_deployments(release)
     assert "wait --for=condition=Ready" in notes
-    (model,) = release.tenant.items("modelfleet.dev/v1alpha1", "InferenceModel")
-    assert MODELS["smollm2"].items() <= model["spec"].items()
 
     changed = {"image.tag": "9.9.9", "router.replicas": 3, "models": MODELS}
     release("upgrade", values=changed)
@@ -72,11 +70,11 @@ def test_a_second_release_in_a_namespace_is_rejected(release: Release, helm: Hel
 def test_the_router_may_change_one_annotation_only(
     release: Release, control_plane: ControlPlane
 ) -> None:
-    release("install", values={"models": MODELS})
+    release("install")
     tenant, account = release.tenant, "fleet-modelfleet-router"
     path = tenant.api.path("v1", "ServiceAccount", tenant.namespace, account)
     token = tenant.api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
-    (model,) = tenant.items("modelfleet.dev/v1alpha1", "InferenceModel")
+    model = tenant.create(inference_model("smollm2"))
     with Api(control_plane.kubeconfig_with("chart-router", token, tenant.namespace)) as router:
 
         def annotate(**given: str) -> Json:

@@ -14,7 +14,7 @@ import yaml
 from chart.cases import CASES, EVERYTHING, INVALID
 from harness import edge, install_file
 from harness.api import Json
-from harness.helm import CHART, Helm, HelmError, find, pod_specs
+from harness.helm import CHART, Helm, HelmError, find, pod_specs, release_models
 from harness.paths import REPOSITORY
 
 
@@ -43,10 +43,11 @@ def test_rules_equal_the_tested_ones(
 ) -> None:
     operator = yaml.safe_load((REPOSITORY / "operator" / "rbac.yaml").read_text())
     router = yaml.safe_load((REPOSITORY / "services/fleet_router/rbac.yaml").read_text())
-    objects = renderer.template(values)
+    objects = renderer.template({**values, "models": {"a": {"model": "x/y"}}})
     watched = "operator-watched" if kind == "Role" else "fleet-modelfleet-operator"
     assert find(objects, kind, watched)["rules"] == [r for key in keys for r in operator[key]]
     assert find(objects, "Role", "modelfleet-operator")["rules"] == operator["own"]
+    assert find(objects, "Role", "modelfleet-models")["rules"] == operator["models"]
     assert find(objects, kind, "modelfleet-router")["rules"] == router["watched"]
 
 
@@ -93,7 +94,9 @@ def test_models_have_a_namespace_of_their_own(renderer: Helm) -> None:
     namespace = find(objects, "Namespace", "models")["metadata"]
     assert namespace["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert find(objects, "InferenceModel")["metadata"]["namespace"] == "models"
+    (model,) = release_models(objects)
+    assert model["metadata"]["namespace"] == "models"
+    assert find(objects, "ConfigMap", "modelfleet-models")["metadata"]["namespace"] == "fleet"
     served = ["fleet", "models", "team-a"]
     for kind, name in (("Role", "operator-watched"), ("PersistentVolumeClaim", "models"),
                        ("Secret", "hf-token"), ("NetworkPolicy", "-models")):  # fmt: skip
@@ -292,7 +295,8 @@ def test_a_null_counts_as_not_set(renderer: Helm, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
     file.write_text("models: {m: {model: a/b, resources: null}}\nprofiles: {default: null}\n")
     objects = renderer.template({"crds.enabled": False, "hfToken.token": "t"}, files=[file])
-    assert find(objects, "InferenceModel", "m")["spec"]["model"] == "a/b"
+    (model,) = release_models(objects)
+    assert (model["metadata"]["name"], model["spec"]["model"]) == ("m", "a/b")
     file.write_text("profiles: {l4: {s3: null}}\n")
     with pytest.raises(HelmError, match="/profiles/l4/s3': got null, want object"):
         renderer.template(files=[file])

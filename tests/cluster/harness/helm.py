@@ -88,6 +88,17 @@ def find(objects: list[Json], kind: str, name: str = "") -> Json:
     return found[0]
 
 
+def release_models(objects: list[Json]) -> list[Json]:
+    """The InferenceModels that the operator creates from the release's ConfigMap."""
+    found = [item for item in objects if item["metadata"]["name"] == "modelfleet-models"]
+    return [
+        yaml.safe_load(text)
+        for item in found
+        if item["kind"] == "ConfigMap"
+        for text in item["data"].values()
+    ]
+
+
 def pod_specs(objects: list[Json]) -> dict[str, Any]:
     """The pod specs of all objects by `Kind/name`."""
     found = {}

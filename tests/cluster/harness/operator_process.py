@@ -90,15 +90,23 @@ class OperatorProcess:
     """An operator that can be stopped, killed and started again."""
 
     def __init__(
-        self, run: Run, plane: ControlPlane, api: Api, account: str = ACCOUNT, server: str = ""
+        self,
+        run: Run,
+        plane: ControlPlane,
+        api: Api,
+        account: str = ACCOUNT,
+        server: str = "",
+        namespace: str = NAMESPACE,
     ) -> None:
-        """`server` replaces the URL of the API server, such as by that of a proxy."""
-        path = api.path("v1", "ServiceAccount", NAMESPACE, account)
+        """`server` replaces the URL of the API server, such as by that of a proxy. `namespace` is
+        the operator's own."""
+        self._namespace = namespace
+        path = api.path("v1", "ServiceAccount", namespace, account)
         token = api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
         self._run = run
         self._config = kubeconfig.write(
             run.path("kubeconfig", f"{account}-{next(_numbers)}"),
-            server or plane.server, plane.authority, token, NAMESPACE,
+            server or plane.server, plane.authority, token, namespace,
         )  # fmt: skip
         self._pod_name = self._config.stem
         self._process: Process | None = None
@@ -110,7 +118,7 @@ class OperatorProcess:
         environ = {
             **SHORT_INTERVALS,
             "KUBECONFIG": str(self._config),
-            "POD_NAMESPACE": NAMESPACE,
+            "POD_NAMESPACE": self._namespace,
             "POD_NAME": self._pod_name,
             "OPERATOR_PORT": str(self.port),
             **settings,

@@ -20,6 +20,7 @@ OPERATOR = "Deployment/-operator spec template"
 ROUTER = "Deployment/-router spec template"
 TEST = "Pod/-test"
 PROFILES = "ConfigMap/modelfleet-profiles data"
+MODELS = "ConfigMap/modelfleet-models data"
 AFFINITY = "nodeAffinity"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chart.places.place import OPERATOR, PROFILES, ROUTER, TEST, Place, component, placement
+from chart.places.place import MODELS, OPERATOR, PROFILES, ROUTER, TEST, Place, component, placement
 
 PLACES: dict[str, tuple[Any, list[Place]]] = {
     "nameOverride": (
@@ -65,7 +65,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
             Place(f"{ROUTER} env:ID_PREFIXES", "a=a/,b=b-"),
         ],
     ),
-    "modelNamespace.name": ("second", [Place("InferenceModel/ metadata namespace", "second")]),
+    "modelNamespace.name": ("second", [Place(f"{MODELS} mine yaml metadata namespace", "second")]),
     "podTemplates": ("full", [Place(f"{OPERATOR} env:POD_TEMPLATES", "full")]),
     "server.serviceAccount": (
         {"create": True, "name": "models", "annotations": {"role": "server"}},
@@ -207,8 +207,8 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "models": (
         {"mine": {"model": "a/b", "resources": {"requests": {"cpu": 0.5}}}},
         [
-            Place("InferenceModel/mine spec model", "a/b"),
-            Place("InferenceModel/mine spec resources requests cpu", "0.5"),
+            Place(f"{MODELS} mine yaml spec model", "a/b"),
+            Place(f"{MODELS} mine yaml spec resources requests cpu", "0.5"),
         ],
     ),
     "modelCache.enabled": (
