@@ -32,6 +32,8 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.OPENVINO, Task.RERANK): "fleet_server.engines.openvino.encoder:RerankEngine",
     (Engine.CTRANSLATE2, Task.SPEECH): "fleet_server.engines.ctranslate2:SpeechEngine",
     (Engine.LLAMACPP, Task.CHAT): "fleet_server.engines.llamacpp.chat:LlamaChat",
+    (Engine.LLAMACPP, Task.EMBEDDING): "fleet_server.engines.llamacpp.embedding:LlamaEmbedding",
+    (Engine.LLAMACPP, Task.RERANK): "fleet_server.engines.llamacpp.rerank:LlamaRerank",
     (Engine.TORCH, Task.CHAT): "fleet_server.engines.torch:TorchChat",
     (Engine.TORCH, Task.EMBEDDING): "fleet_server.engines.torch:TorchEmbedding",
     (Engine.TORCH, Task.RERANK): "fleet_server.engines.torch:TorchRerank",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_prepare import gguf_head
+from fleet_weights import gguf_names
 
 CONFIG = "config.json"
 MODULES = "modules.json"
@@ -56,8 +57,13 @@ class ModelFiles:
         return _modules(self.documents.get(MODULES))
 
     def ggufs(self) -> list[str]:
-        """GGUF files directly in the model's folder."""
-        return sorted(name for name in self.names if name.endswith(".gguf") and "/" not in name)
+        """Models in GGUF directly in the model's folder, by their first files."""
+        return gguf_names.models([name for name in self.names if "/" not in name])
+
+    @property
+    def projector(self) -> str | None:
+        """The GGUF file of an image projector directly in the model's folder."""
+        return gguf_names.projector([name for name in self.names if "/" not in name])
 
 
 def from_folder(folder: Path) -> ModelFiles:
@@ -75,7 +81,7 @@ def from_folder(folder: Path) -> ModelFiles:
     for path in module_documents(names, documents):
         if (parsed := _read(folder / path)) is not None:
             documents[path] = parsed
-    ggufs = [name for name in names if name.endswith(".gguf") and "/" not in name]
+    ggufs = gguf_names.models([name for name in names if "/" not in name])
     gguf = _architecture(folder / ggufs[0]) if len(ggufs) == 1 else None
     return ModelFiles(names, documents, gguf)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fleet_contract.spec import Engine, Task
 from fleet_prepare import encoder
 from fleet_prepare.model_files import CONFIG, ModelFiles
+from fleet_weights import gguf_names
 from fleet_weights.hub.selection import WeightsFormat
 
 IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
@@ -33,7 +34,7 @@ def openvino_chat(files: ModelFiles) -> Reading | None:
     """OpenVINO IR, or one GGUF of a family GenAI reads."""
     if files.names.issuperset(IR_FILES) and files.names.intersection(IR_TOKENIZERS):
         return Reading(WeightsFormat.OPENVINO, "the folder holds OpenVINO IR")
-    if len(files.ggufs()) != 1:
+    if len(files.ggufs()) != 1 or gguf_names.is_divided(files.ggufs()[0]):
         return None
     if files.gguf in GGUF_ARCHITECTURES:
         return Reading(WeightsFormat.GGUF, f"the folder holds a GGUF of the {files.gguf} family")
@@ -83,9 +84,8 @@ def torch(files: ModelFiles) -> Reading | None:
     """Safetensors or one GGUF: what transformers loads without remote code or pickles."""
     if _tensors(files):
         return Reading(WeightsFormat.SAFETENSORS, "the folder holds safetensors")
-    return (
-        Reading(WeightsFormat.GGUF, "the folder holds a GGUF") if len(files.ggufs()) == 1 else None
-    )
+    whole = [name for name in files.ggufs() if not gguf_names.is_divided(name)]
+    return Reading(WeightsFormat.GGUF, "the folder holds a GGUF") if len(whole) == 1 else None
 
 
 READERS: Mapping[tuple[Engine, Task], Reader] = {
@@ -94,6 +94,8 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.OPENVINO, Task.RERANK): openvino_encoder,
     (Engine.CTRANSLATE2, Task.SPEECH): ctranslate2_speech,
     (Engine.LLAMACPP, Task.CHAT): llamacpp,
+    (Engine.LLAMACPP, Task.EMBEDDING): llamacpp,
+    (Engine.LLAMACPP, Task.RERANK): llamacpp,
     (Engine.TORCH, Task.CHAT): torch,
     (Engine.TORCH, Task.EMBEDDING): torch,
     (Engine.TORCH, Task.RERANK): torch,

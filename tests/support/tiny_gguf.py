@@ -19,14 +19,36 @@ FIRST_TOKEN = {"llama": True, "qwen": False}
 """Whether the tokenizer begins a text with a special token."""
 
 
-def write(path: Path, config: Mapping[str, Any], seed: int = 0) -> Path:
-    """Write the weights of `tiny_chat.write` with the same arguments to a GGUF file."""
+RERANK_TEMPLATE = "<|im_start|>user\n<Query>: {query}\n<Document>: {document}<|im_end|>\n"
+"""In the form of Qwen3-Reranker's, filled in by llama.cpp."""
+YES, NO = 100, 101
+"""Token ids of the labels of a reranker; their rows of `lm_head` are its classifier."""
+
+
+def write(
+    path: Path,
+    config: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    pooling: gguf.PoolingType | None = None,
+) -> Path:
+    """Write the weights of `tiny_chat.write` with the same arguments to a GGUF file.
+
+    With `pooling` RANK it is a reranker of Qwen3's form.
+    """
     family = config["model_type"]
     writer = gguf.GGUFWriter(path, family)
     _write_shape(writer, config)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     _write_tokenizer(writer, config)
     names = gguf.get_tensor_name_map(architecture(family), config["num_hidden_layers"])
-    for name, values in tiny_chat.random_tensors(config, seed).items():
+    tensors = tiny_chat.random_tensors(config, seed)
+    if pooling is gguf.PoolingType.RANK:
+        writer.add_array(f"{family}.classifier.output_labels", ["yes", "no"])
+        writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
+        writer.add_tensor("cls.output.weight", tensors["lm_head.weight"][[YES, NO]])
+    for name, values in tensors.items():
         known = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert known is not None, name
         writer.add_tensor(known, ordered(name, values, config))

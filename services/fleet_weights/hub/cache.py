@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
+from fleet_weights import gguf_names
 from fleet_weights.address import Hub, parse
 from fleet_weights.hub.snapshot import is_complete
 
@@ -63,5 +64,8 @@ def _in(cache: Path, address: Hub) -> Path | None:
     snapshot = repository / "snapshots" / commit
     wanted = snapshot / address.path if address.path else snapshot
     if wanted.is_file():
-        return wanted if wanted.suffix == ".gguf" else None
+        if wanted.suffix != ".gguf":
+            return None
+        there = all((snapshot / name).is_file() for name in gguf_names.parts(address.path))
+        return wanted if there else None
     return wanted if is_complete(wanted) else None

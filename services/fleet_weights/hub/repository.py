@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fleet_weights import gguf_names
 from fleet_weights.address import Hub, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
@@ -126,7 +127,10 @@ def _wanted(
 ) -> list[RepositoryFile]:
     if address.path in entries:
         check_name(address.path, entries)
-        return [entries[address.path]]
+        names = gguf_names.parts(address.path)
+        if missing := [name for name in names if name not in entries]:
+            raise WeightsError(f"hf://{address.repo} has no file {missing[0]}.")
+        return [entries[name] for name in names]
     if sha256 is not None:
         raise WeightsError(
             f"hf://{address.repo} with a sha256 must name one file, not {address.path!r}."

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from fleet_weights import gguf_names
 from fleet_weights.allowed import PICKLE_SUFFIXES, is_allowed
 from fleet_weights.errors import WeightsError
 
@@ -48,7 +49,7 @@ def choose(paths: Collection[str], where: str, kind: WeightsFormat | None = None
     weights = _weights(allowed, kind)
     if not weights:
         raise WeightsError(f"{where} holds no weights that Modelfleet loads.", _why(paths))
-    ggufs = [path for path in weights if path.endswith(".gguf")]
+    ggufs = gguf_names.models(weights)
     if len(ggufs) > 1:
         raise WeightsError(
             f"{where} holds {len(ggufs)} GGUF files.",
@@ -108,7 +109,9 @@ def _onnx(paths: list[str]) -> list[str]:
 
 
 def _gguf(paths: list[str]) -> list[str]:
-    return [path for path in paths if path.endswith(".gguf")]
+    """All models, and one image projector."""
+    whole = {part for name in gguf_names.models(paths) for part in gguf_names.parts(name)}
+    return [path for path in paths if path in whole or path == gguf_names.projector(paths)]
 
 
 KINDS: Mapping[WeightsFormat, Callable[[list[str]], list[str]]] = {

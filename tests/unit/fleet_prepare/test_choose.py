@@ -255,9 +255,26 @@ def test_engines_that_read_no_images_name_themselves(tmp_path: Path, engine: str
         pick(gguf(tmp_path, "llama"), LLAMACPP, engine=engine, vision=True)
 
 
-def test_llamacpp_serves_chat_only(tmp_path: Path) -> None:
-    with pytest.raises(CannotServe, match="does not serve task embedding"):
-        pick(gguf(tmp_path, "llama"), LLAMACPP, engine="llamacpp", task="embedding")
+def test_llamacpp_transcribes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="does not serve task speech"):
+        pick(gguf(tmp_path, "llama"), LLAMACPP, engine="llamacpp", task="speech")
+
+
+@pytest.mark.parametrize("task", ["embedding", "rerank"])
+def test_llamacpp_reads_ggufs_of_encoders(tmp_path: Path, task: str) -> None:
+    assert pick(gguf(tmp_path, "bert"), LLAMACPP, task=task).engine is Engine.LLAMACPP
+
+
+def test_llamacpp_reads_models_in_parts(tmp_path: Path) -> None:
+    gguf(tmp_path, "llama")
+    for number in (1, 2):
+        part = tmp_path / f"m-0000{number}-of-00002.gguf"
+        part.write_bytes((tmp_path / "model.gguf").read_bytes())
+    (tmp_path / "model.gguf").unlink()
+    assert pick(tmp_path, LLAMACPP).engine is Engine.LLAMACPP
+    part.unlink()
+    with pytest.raises(CannotServe):
+        pick(tmp_path, LLAMACPP)
 
 
 LORA = [{"name": "sql", "source": "file:///sql"}]

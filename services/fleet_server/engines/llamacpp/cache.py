@@ -10,6 +10,7 @@ from pathlib import Path
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare.gguf_head import Scalar
 from fleet_server.load_error import LoadError
+from fleet_weights import gguf_names
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,14 @@ class KvCache:
 
 
 def files_of(folder: Path) -> Path:
-    """The only GGUF of a folder, or `folder` if it is a file. Raises LoadError."""
+    """The only GGUF of a folder, or `folder` if it is a file; of a model in parts the first one.
+
+    Raises LoadError.
+    """
     if folder.is_file():
         return folder
-    found = sorted(folder.glob("*.gguf"))
+    names = {path.name for path in folder.glob("*.gguf")}
+    found = [folder / name for name in gguf_names.models(names)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found) or "none"

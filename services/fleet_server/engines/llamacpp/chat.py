@@ -11,15 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import xllamacpp
-
-from fleet_contract.spec import Dtype, ModelSpec
+from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
+from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
@@ -54,11 +53,6 @@ OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
 """llama.cpp's seeds have 32 bits; the last one means a random seed."""
-CACHE_TYPES = {
-    Dtype.AUTO: xllamacpp.ggml_type.GGML_TYPE_F16,
-    Dtype.FLOAT16: xllamacpp.ggml_type.GGML_TYPE_F16,
-    Dtype.FLOAT32: xllamacpp.ggml_type.GGML_TYPE_F32,
-}
 
 
 class LlamaChat:
@@ -71,11 +65,6 @@ class LlamaChat:
     def __init__(
         self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE
     ) -> None:
-        if spec.dtype not in CACHE_TYPES:
-            raise LoadError(
-                f"The llamacpp engine does not support dtype {spec.dtype.value}.",
-                "A GGUF file has its number format; use dtype auto, float16 or float32.",
-            )
         path = files_of(folder)
         found = gguf_head.metadata(path)
         if found is None:
@@ -198,24 +187,11 @@ def completion(
 
 
 def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: int) -> Any:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
+    params = shared(path, spec, threads)
     params.n_parallel = at_once
-    params.kv_unified = True
     params.n_ctx = cache.tokens
     params.n_batch = params.n_ubatch = min(PREFILL, spec.batching.max_tokens)
-    params.n_gpu_layers = 0
-    params.fit_params = False
-    params.cache_ram_mib = 0  # a second cache of prompts, of 8 GiB
-    params.cache_idle_slots = False
-    if spec.dtype is Dtype.FLOAT32:
-        # Its kernels for several tokens round to float16, so that a text depends on the batch.
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.cache_type_k = params.cache_type_v = CACHE_TYPES[spec.dtype]
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.offline = True
     params.n_threads_http = at_once + OTHER_CONNECTIONS
-    params.warmup = False  # the server warms up every engine
     return params
 
 
