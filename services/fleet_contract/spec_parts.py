@@ -82,6 +82,9 @@ class Limits(SpecPart):
     truncate_inputs: bool = False
     """Whether embedding and rerank inputs longer than the model's context are truncated instead of
     refused."""
+    extra_sampling: bool = False
+    """Whether requests may set `top_k`, `min_p` and `repetition_penalty`, which OpenAI's API does
+    not have."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Maximum number of tokens of a chat prompt; the model's context by default."""
     max_new_tokens: int | None = Field(default=None, ge=1)

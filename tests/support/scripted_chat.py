@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,7 @@ from fleet_server.protocols import (
     Sampling,
     Step,
     TemplateArguments,
+    TokenLogprobs,
 )
 from fleet_server.state import ServerState
 from support.waiting import until_async
@@ -62,10 +64,18 @@ class Running:
                 self._emit(Step((), error=RuntimeError("the secret text of an engine")))
                 return
             last = number + 1 == most
-            self._emit(Step([byte], Finish.LENGTH if last else None))
+            finish = Finish.LENGTH if last else None
+            self._emit(Step([byte], finish, logprobs=self._scores(byte)))
             if last:
                 return
         self._emit(Step((), Finish.STOP))
+
+    def _scores(self, byte: int) -> list[TokenLogprobs]:
+        """Every token has the probability of one half, and `x` that of one quarter."""
+        if self._sampling.logprobs is None:
+            return []
+        top = [(byte, math.log(0.5)), (ord("x"), math.log(0.25))]
+        return [TokenLogprobs(byte, math.log(0.5), top[: self._sampling.logprobs])]
 
 
 class Bytes:

@@ -8,7 +8,13 @@ from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import Positive, add_no_ops
-from fleet_contract.api.generation import GenerationBody, GenerationUsage, TimingValues
+from fleet_contract.api.generation import (
+    MOST_LOGPROBS,
+    GenerationBody,
+    GenerationUsage,
+    TimingValues,
+    TokenScore,
+)
 from fleet_contract.api.tools import (
     CalledFunction,
     Effort,
@@ -69,9 +75,6 @@ class ToolMessage(TypedDict):
 
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
-    "logit_bias": (None, {}),
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
     "audio": (None,),
@@ -79,8 +82,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "prediction": (None,),
     "web_search_options": (None,),
     "verbosity": (None,),
-    "min_p": (None, 0),
-    "repetition_penalty": (None, 1),
 }
 """Parameters no in-process engine supports, with the values that have no effect."""
 
@@ -110,6 +111,10 @@ class ChatBody(GenerationBody):
     call one (`required`, or a tool). A call that must be made follows the tool's schema."""
     parallel_tool_calls: bool | None = None
     """Whether a message may have several calls; true by default."""
+    logprobs: bool | None = None
+    """Whether each token has the logarithm of its probability."""
+    top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
+    """With `logprobs`, number of the most probable tokens at each place."""
     reasoning_effort: Effort | None = None
     """For models whose chat template has it or can turn reasoning off."""
     chat_template_kwargs: TemplateVariables | None = None
@@ -141,12 +146,19 @@ class AssistantMessage(TypedDict):
     tool_calls: NotRequired[list[GeneratedCall]]
 
 
+class ChatLogprobs(TypedDict):
+    """All generated tokens, also those of reasoning and of tool calls."""
+
+    content: list[TokenScore]
+    refusal: None
+
+
 class ChatChoice(TypedDict):
     """One of the `n` choices."""
 
     index: int
     message: AssistantMessage
-    logprobs: None
+    logprobs: ChatLogprobs | None
     finish_reason: str
 
 
@@ -192,7 +204,7 @@ class ChunkChoice(TypedDict):
 
     index: int
     delta: Delta
-    logprobs: None
+    logprobs: ChatLogprobs | None
     finish_reason: str | None
 
 

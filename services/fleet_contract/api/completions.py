@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from fleet_contract.api.base import Positive, add_no_ops
 from fleet_contract.api.generation import (
     MOST_CHOICES,
+    MOST_LOGPROBS,
     GenerationBody,
     GenerationUsage,
     TimingValues,
@@ -31,10 +32,6 @@ OnePrompt = (
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
-    "logprobs": (None, False),
-    "logit_bias": (None, {}),
-    "min_p": (None, 0),
-    "repetition_penalty": (None, 1),
 }
 """Parameters no in-process engine supports here, with the values that have no effect."""
 
@@ -55,8 +52,22 @@ class CompletionBody(GenerationBody):
     """Maximum number of new tokens; 16 by default."""
     echo: bool | None = None
     """Whether the response begins with the prompt."""
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | Literal[False] | None = None
+    """Number of the most probable tokens at each place; with 0, only the generated tokens have the
+    logarithm of their probability."""
     best_of: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
     """Candidates of which the best `n` are returned; must be 1 or `n`, which returns all."""
+
+
+class TextLogprobs(TypedDict):
+    """The natural logarithm of the probability of each token, that of the most probable tokens and
+    of the token itself by their text, and the number of characters of the text before it. The first
+    token of an echoed prompt has none."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
 
 
 class TextChoice(TypedDict):
@@ -64,7 +75,7 @@ class TextChoice(TypedDict):
 
     text: str
     index: int
-    logprobs: None
+    logprobs: TextLogprobs | None
     finish_reason: str
 
 
@@ -84,7 +95,7 @@ class TextChunkChoice(TypedDict):
 
     text: str
     index: int
-    logprobs: None
+    logprobs: TextLogprobs | None
     finish_reason: str | None
 
 

@@ -61,6 +61,21 @@ class GenerationBody(FormatFields):
     the text. Not of OpenAI's API, so that the server must allow it."""
 
 
+class Candidate(TypedDict):
+    """A token, the natural logarithm of its probability, and its bytes: a token may be part of a
+    character, and its text is then `bytes:` with the bytes in hexadecimal."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenScore(Candidate):
+    """A generated token, and the most probable ones at its place."""
+
+    top_logprobs: list[Candidate]
+
+
 class CachedPrompt(TypedDict):
     """How many of the prompt's tokens were in a cache."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import JsonBody, Positive, add_no_ops
+from fleet_contract.api.base import LARGEST, JsonBody, Positive, add_no_ops
 from fleet_contract.api.tools import MAX_CALLS, MAX_TOOLS
 
 NAME_PATTERN = r"^[a-zA-Z0-9_-]{1,128}$"
@@ -178,7 +178,6 @@ class Metadata(JsonBody):
 
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
-    "top_k": (None, -1),
     "mcp_servers": (None, []),
     "container": (None,),
 }
@@ -222,6 +221,8 @@ class MessagesBody(CountTokensBody):
     """0 is greedy."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Nucleus sampling: probability mass to sample from."""
+    top_k: int | None = Field(default=None, ge=-1, le=LARGEST)
+    """Number of the most probable tokens to sample from; 0 and -1 are all."""
     stop_sequences: Annotated[list[str], Field(fail_fast=True)] | None = None
     """Texts that end generation: up to four, each of 1 to 4,096 characters."""
     stream: bool | None = None

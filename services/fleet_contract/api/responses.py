@@ -9,11 +9,14 @@ from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.formats import NamedSchema
+from fleet_contract.api.generation import MOST_LOGPROBS, TokenScore
 from fleet_contract.api.tools import Effort, Mode, NamedResponseTool, ResponseTools
 
 Text = Annotated[str, Field(min_length=1)]
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
 MOST_METADATA = 16
+LOGPROBS = "message.output_text.logprobs"
+Include = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
 
 
 class InputText(TypedDict):
@@ -96,8 +99,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "background": (None, False),
     "prompt": (None,),
     "max_tool_calls": (None,),
-    "include": (None, [], ["reasoning.encrypted_content"]),
-    "top_logprobs": (None, 0),
     "truncation": (None, "disabled"),
     "stream_options": (None, {}, {"include_obfuscation": False}),
 }
@@ -142,6 +143,11 @@ class ResponsesBody(JsonBody):
     """Returned in the response."""
     user: str | None = None
     """Has no effect."""
+    include: list[Include] | None = None
+    """`message.output_text.logprobs` gives each token the logarithm of its probability;
+    `reasoning.encrypted_content` has no effect."""
+    top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
+    """Number of the most probable tokens at each place, with that value of `include`."""
 
 
 class OutputText(TypedDict):
@@ -150,7 +156,7 @@ class OutputText(TypedDict):
     type: Literal["output_text"]
     text: str
     annotations: list[Any]
-    logprobs: list[Any]
+    logprobs: list[TokenScore]
 
 
 class OutputMessage(TypedDict):
@@ -208,7 +214,7 @@ class Failure(TypedDict):
 
 
 class CachedTokens(TypedDict):
-    """Always zero: engines do not report it."""
+    """How many of the input's tokens were in a cache; 0 for engines that do not count them."""
 
     cached_tokens: int
     cache_write_tokens: int
@@ -324,7 +330,7 @@ class DeltaEvent(Event):
     output_index: int
     content_index: int
     delta: str
-    logprobs: list[Any]
+    logprobs: list[TokenScore]
 
 
 class TextEvent(Event):
@@ -335,7 +341,7 @@ class TextEvent(Event):
     output_index: int
     content_index: int
     text: str
-    logprobs: list[Any]
+    logprobs: list[TokenScore]
 
 
 class ReasoningDeltaEvent(Event):

@@ -9,10 +9,12 @@ from fleet_contract.api.chat import (
     CallDelta,
     ChatChunk,
     ChatCompletion,
+    ChatLogprobs,
     ChunkChoice,
     Delta,
 )
 from fleet_server.generation.choices import Choice
+from fleet_server.generation.logprobs import ScoredToken
 from fleet_server.generation.pieces import (
     CallArguments,
     CallStart,
@@ -28,8 +30,10 @@ from fleet_server.generation.stream import Update
 class ChatRenderer(ChunkRenderer):
     """A `chat.completion`, or its chunks."""
 
-    def __init__(self, model: str, usage: StreamUsage) -> None:
+    def __init__(self, model: str, usage: StreamUsage, *, scored: bool = False) -> None:
+        """`scored`: tokens have their probabilities."""
         super().__init__("chatcmpl-", model, usage)
+        self._scored = scored
 
     def whole(self, choices: Sequence[Choice], counts: Counts) -> ChatCompletion:
         return {
@@ -41,7 +45,7 @@ class ChatRenderer(ChunkRenderer):
                 {
                     "index": each.index,
                     "message": _message(each.pieces),
-                    "logprobs": None,
+                    "logprobs": _logprobs(each.logprobs) if self._scored else None,
                     "finish_reason": each.finish.value,
                 }
                 for each in choices
@@ -54,10 +58,13 @@ class ChatRenderer(ChunkRenderer):
         return self._event(_choice(index, {"role": "assistant", "content": ""}, None))
 
     def update(self, update: Update) -> Iterator[bytes]:
-        for piece in update.pieces:
-            yield self._event(_choice(update.index, _delta(piece), None))
+        deltas: list[tuple[Delta, str | None]] = [(_delta(piece), None) for piece in update.pieces]
         if update.finish is not None:
-            yield self._event(_choice(update.index, {}, update.finish.value))
+            deltas.append(({}, update.finish.value))
+        scores = _logprobs(update.logprobs) if update.logprobs else None
+        for delta, finish in deltas:
+            yield self._event(_choice(update.index, delta, finish, scores))
+            scores = None
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
         return {
@@ -106,5 +113,11 @@ def _delta(piece: Piece) -> Delta:
             return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
 
 
-def _choice(index: int, delta: Delta, finish: str | None) -> ChunkChoice:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _choice(
+    index: int, delta: Delta, finish: str | None, scores: ChatLogprobs | None = None
+) -> ChunkChoice:
+    return {"index": index, "delta": delta, "logprobs": scores, "finish_reason": finish}
+
+
+def _logprobs(tokens: Sequence[ScoredToken]) -> ChatLogprobs:
+    return {"content": [token.body() for token in tokens], "refusal": None}

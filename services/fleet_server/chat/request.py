@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet_contract.api.chat import ChatBody
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.ending import read_ending
 from fleet_server.chat.messages import num_chars, read_messages
@@ -53,10 +54,19 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
         read_options(given, spec, _max_tokens(given, spec)),
         output=read_format(given),
         tools=tools,
+        logprobs=_logprobs(given),
     )
     variables = dict(given.chat_template_kwargs or {})
     ending = read_ending(given.add_generation_prompt, given.continue_final_message, messages)
     return ChatRequest(messages, image_urls, options, variables, given.reasoning_effort, ending)
+
+
+def _logprobs(given: ChatBody) -> int | None:
+    if given.logprobs:
+        return given.top_logprobs or 0
+    if given.top_logprobs:
+        raise BadRequest("'top_logprobs' requires 'logprobs'.", param="top_logprobs")
+    return None
 
 
 def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:

@@ -53,7 +53,11 @@ class ChatService:
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)
             prompt = await server.run_blocking(chat.prompt, model, images)
-            renderer = ChatRenderer(options.model(server.spec), usage_wanted(request, options))
+            renderer = ChatRenderer(
+                options.model(server.spec),
+                usage_wanted(request, options),
+                scored=options.logprobs is not None,
+            )
             return chat.prepared(model, prompt, renderer)
 
         return await self._generator.respond(
@@ -63,7 +67,8 @@ class ChatService:
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
         self._server.check_model_of(body)
         parsed = parse(body, self._server.spec)
-        CHAT.check(body, model.supports, self._server.metrics)
+        extra = self._server.spec.limits.extra_sampling
+        CHAT.check(body, model.supports, self._server.metrics, extra=extra)
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("messages")
         return parsed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion
+from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion, TextLogprobs
 from fleet_server.generation.choices import Choice
+from fleet_server.generation.logprobs import ScoredToken
 from fleet_server.generation.pieces import text_of
 from fleet_server.generation.render import ChunkRenderer, Counts, StreamUsage, usage
 from fleet_server.generation.stream import Update
@@ -14,9 +15,11 @@ from fleet_server.generation.stream import Update
 class CompletionRenderer(ChunkRenderer):
     """A `text_completion`; the events of a stream have the same form. `echo` precedes the text."""
 
-    def __init__(self, model: str, echo: str, usage: StreamUsage) -> None:
+    def __init__(self, model: str, echo: str, usage: StreamUsage, *, scored: bool = False) -> None:
+        """`scored`: tokens have their probabilities."""
         super().__init__("cmpl-", model, usage)
         self._echo = echo
+        self._scored = scored
 
     def whole(self, choices: Sequence[Choice], counts: Counts) -> TextCompletion:
         return {
@@ -28,7 +31,7 @@ class CompletionRenderer(ChunkRenderer):
                 {
                     "text": self._echo + text_of(each.pieces),
                     "index": each.index,
-                    "logprobs": None,
+                    "logprobs": self._logprobs(each.logprobs) if self._scored else None,
                     "finish_reason": each.finish.value,
                 }
                 for each in choices
@@ -41,7 +44,16 @@ class CompletionRenderer(ChunkRenderer):
 
     def update(self, update: Update) -> Iterator[bytes]:
         finish = update.finish.value if update.finish else None
-        yield self._event(_choice(update.index, update.text, finish))
+        scores = self._logprobs(update.logprobs) if update.logprobs else None
+        yield self._event(_choice(update.index, update.text, finish, scores))
+
+    def _logprobs(self, tokens: Sequence[ScoredToken]) -> TextLogprobs:
+        return {
+            "tokens": [each.token.text for each in tokens],
+            "token_logprobs": [each.token.logprob for each in tokens],
+            "top_logprobs": [_top(each) for each in tokens],
+            "text_offset": [len(self._echo) + each.offset for each in tokens],
+        }
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:
         return {
@@ -53,5 +65,13 @@ class CompletionRenderer(ChunkRenderer):
         }
 
 
-def _choice(index: int, text: str, finish: str | None) -> TextChunkChoice:
-    return {"text": text, "index": index, "logprobs": None, "finish_reason": finish}
+def _choice(
+    index: int, text: str, finish: str | None, scores: TextLogprobs | None = None
+) -> TextChunkChoice:
+    return {"text": text, "index": index, "logprobs": scores, "finish_reason": finish}
+
+
+def _top(token: ScoredToken) -> dict[str, float]:
+    """The most probable tokens, and the generated one if it is not among them."""
+    found = {each.text: each.logprob for each in token.top}
+    return found | {token.token.text: token.token.logprob}

@@ -47,11 +47,14 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
     most = within_limit(DEFAULT_MAX_TOKENS, spec)
     if given.max_tokens is not None:
         most = check_max_tokens(given.max_tokens, "max_tokens", spec)
-    return CompletionRequest(
-        prompt=read_prompt(given.prompt, spec),
-        echo=bool(given.echo),
-        options=replace(read_options(given, spec, most), output=read_format(given)),
+    logprobs = None if given.logprobs is False else given.logprobs
+    options = replace(
+        read_options(given, spec, most),
+        output=read_format(given),
+        logprobs=logprobs,
+        prompt_logprobs=bool(given.echo) and logprobs is not None,
     )
+    return CompletionRequest(read_prompt(given.prompt, spec), bool(given.echo), options)
 
 
 def read_prompt(value: Any, spec: ModelSpec) -> str | list[int]:

@@ -15,7 +15,7 @@ from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.engines.text_chat import TAIL_TOKENS
 from fleet_server.generation.formats.fields import check_output
-from fleet_server.generation.parameters import Parameters
+from fleet_server.generation.parameters import Parameters, check_prompt_logprobs
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
@@ -54,7 +54,10 @@ class CompletionService:
         async def prepare() -> PreparedPrompt:
             prompt, echo = await server.run_blocking(_read, parsed, model)
             renderer = CompletionRenderer(
-                options.model(server.spec), echo, usage_wanted(request, options)
+                options.model(server.spec),
+                echo,
+                usage_wanted(request, options),
+                scored=options.logprobs is not None,
             )
             return PreparedPrompt((prompt,), renderer)
 
@@ -75,7 +78,10 @@ class CompletionService:
     def _check(self, body: dict[str, Any], model: TextModel) -> CompletionRequest:
         self._server.check_model_of(body)
         parsed = parse(body, self._server.spec)
-        PARAMETERS.check(body, model.supports, self._server.metrics)
+        extra = self._server.spec.limits.extra_sampling
+        PARAMETERS.check(body, model.supports, self._server.metrics, extra=extra)
+        if parsed.options.prompt_logprobs:
+            check_prompt_logprobs(model.supports)
         check_output(parsed.options.output, model.supports)
         return parsed
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fleet_contract.api.generation import Candidate, TokenScore
 from fleet_server.protocols import TokenLogprobs
 
 
@@ -16,6 +17,10 @@ class Scored:
 
     piece: bytes
     logprob: float
+
+    def body(self) -> Candidate:
+        """The token in chats and responses."""
+        return {"token": self.text, "logprob": self.logprob, "bytes": list(self.piece)}
 
     @property
     def text(self) -> str:
@@ -34,6 +39,10 @@ class ScoredToken:
     token: Scored
     top: tuple[Scored, ...]
     offset: int
+
+    def body(self) -> TokenScore:
+        """The token in chats and responses."""
+        return {**self.token.body(), "top_logprobs": [each.body() for each in self.top]}
 
 
 class Scores:

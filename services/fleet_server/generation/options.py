@@ -152,7 +152,6 @@ def _logit_bias(given: Mapping[str, float] | None) -> dict[int, float]:
             raise BadRequest(
                 f"'logit_bias' has the key {key[:40]!r}, which is not a token id.",
                 param="logit_bias",
-                code="invalid_value",
             )
         found[int(key)] = value
     return found

@@ -30,7 +30,16 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "llamacpp", "torch"),
     "presence_penalty": ("openvino", "llamacpp", "torch"),
     "frequency_penalty": ("openvino", "llamacpp", "torch"),
+    "logit_bias": ("openvino", "llamacpp", "torch"),
+    "logprobs": ("openvino", "llamacpp", "torch"),
+    "top_k": ("openvino", "llamacpp", "torch"),
+    "min_p": ("openvino", "llamacpp", "torch"),
+    "repetition_penalty": ("openvino", "llamacpp", "torch"),
 }
+PROMPT_LOGPROBS = ("torch",)
+"""Engines with the logarithmic probabilities of the prompt's tokens."""
+EXTRA = {"top_k": (None,), "min_p": (None, 0), "repetition_penalty": (None, 1)}
+"""Parameters that OpenAI's API does not have, with the values that are always accepted."""
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
 
@@ -41,33 +50,68 @@ class Parameters:
 
     def __init__(self, body: type[JsonBody], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
         self._no_ops = no_ops
-        self._known = frozenset(body.model_fields) | WITHOUT_EFFECT | no_ops.keys() | {"top_k"}
+        self._fields = frozenset(body.model_fields)
+        self._known = self._fields | WITHOUT_EFFECT | no_ops.keys() | EXTRA.keys()
 
-    def check(self, body: Mapping[str, Any], supports: frozenset[str], metrics: Metrics) -> None:
+    def check(
+        self,
+        body: Mapping[str, Any],
+        supports: frozenset[str],
+        metrics: Metrics,
+        *,
+        extra: bool = False,
+    ) -> None:
         """`refuse_unsupported`, and `count_ignored` for unknown fields."""
-        self.refuse_unsupported(body, supports)
+        self.refuse_unsupported(body, supports, extra=extra)
         count_ignored(body, self._known, metrics)
 
-    def refuse_unsupported(self, body: Mapping[str, Any], supports: frozenset[str]) -> None:
+    def refuse_unsupported(
+        self, body: Mapping[str, Any], supports: frozenset[str], *, extra: bool = False
+    ) -> None:
         """Raise UnsupportedParameter for what this engine does not support, naming one that does.
 
-        The types of `body` have been validated.
+        `extra` accepts parameters that OpenAI's API does not have. The types of `body` have been
+        validated.
         """
-        if body.get("top_k") is not None:
-            raise UnsupportedParameter(
-                "'top_k' is not a parameter of the OpenAI API; use 'top_p'.", param="top_k"
-            )
+        for name, neutral in EXTRA.items():
+            if not (extra and name in self._fields):
+                self._refuse_extra(name, body.get(name), neutral)
         refuse_unsupported(body, self._no_ops, SUPPORTED_BY)
-        for name, engines in SUPPORTING_ENGINES.items():
+        for name in SUPPORTING_ENGINES:
             if name not in supports and not _is_neutral(name, body.get(name)):
-                raise UnsupportedParameter(
-                    f"{name!r} is not supported by this model's engine; engines that support it: "
-                    f"{', '.join(engines)}.",
-                    param=name,
-                )
+                raise without(name, name)
         for name in TEMPLATED:
             if "tools" not in supports and body.get(name) not in (None, [], {}, "none", "auto"):
                 raise without_tools(name)
+
+    def _refuse_extra(self, name: str, value: Any, neutral: tuple[Any, ...]) -> None:
+        if any(same_json(value, each) for each in neutral):
+            return
+        advice = "use 'top_p'" if name == "top_k" else "it is not supported here"
+        if name in self._fields:
+            advice += ", or allow it on the server (limits.extraSampling, EXTRA_SAMPLING=1)"
+        raise UnsupportedParameter(
+            f"{name!r} is not a parameter of the OpenAI API; {advice}.", param=name
+        )
+
+
+def without(name: str, param: str) -> UnsupportedParameter:
+    """The error for an engine that does not support `name`."""
+    return UnsupportedParameter(
+        f"{param!r} is not supported by this model's engine; engines that support it: "
+        f"{', '.join(SUPPORTING_ENGINES[name])}.",
+        param=param,
+    )
+
+
+def check_prompt_logprobs(supports: frozenset[str]) -> None:
+    """Raises UnsupportedParameter for an engine without those of the prompt's tokens."""
+    if "prompt_logprobs" not in supports:
+        raise UnsupportedParameter(
+            "'echo' with 'logprobs' is not supported by this model's engine; engines that support "
+            f"it: {', '.join(PROMPT_LOGPROBS)}.",
+            param="echo",
+        )
 
 
 def without_tools(param: str) -> UnsupportedParameter:
@@ -103,10 +147,15 @@ def with_calls(options: GenerationOptions, supports: frozenset[str]) -> Generati
     return replace(options, output=tools.output())
 
 
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "seed": (), "logprobs": (False,), "logit_bias": ({},), "top_k": (0, -1),
+    "repetition_penalty": (1,),
+}  # fmt: skip
+"""Values without effect besides null, where they are not 0."""
 CHAT = Parameters(ChatBody, NO_OP_VALUES)
 
 
 def _is_neutral(name: str, value: Any) -> bool:
     if value is None:
         return True
-    return name != "seed" and same_json(value, 0)
+    return any(same_json(value, each) for each in NEUTRAL.get(name, (0,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,7 +18,7 @@ from fleet_contract.names import HEADER_UNENFORCED, HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.choices import Choice, Choices, Slots
-from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.options import GenerationOptions, check_vocabulary
 from fleet_server.generation.output import OutputParser
 from fleet_server.generation.render import Renderer, StreamUsage, event_of_error
 from fleet_server.generation.stream import TokenStream, Update
@@ -95,6 +96,8 @@ class Generator:
         """
         server = self._server
         self.check_length(num_chars, model.context_length)
+        if options.logit_bias:
+            check_vocabulary(options.logit_bias, getattr(model, "vocab_size", sys.maxsize))
         if not options.stream:
             return await run_while_connected(request, self._whole(model, options, prepare))
         return await stream_events(

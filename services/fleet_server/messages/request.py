@@ -56,6 +56,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> MessagesRequest:
         max_tokens=check_max_tokens(given.max_tokens, "max_tokens", spec),
         temperature=first_given(given.temperature, spec.defaults.temperature),
         top_p=first_given(given.top_p, spec.defaults.top_p),
+        top_k=max(0, given.top_k or 0),
         stop=read_stop(given.stop_sequences, spec, "stop_sequences"),
         stream=bool(given.stream),
     )

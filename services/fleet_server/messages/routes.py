@@ -92,7 +92,7 @@ class MessagesService:
             return json_response(counted, headers=self._server.headers(slot))
 
     def _check(self, body: dict[str, Any], parsed: MessagesRequest, model: ChatModel) -> None:
-        PARAMETERS.check(body, model.supports, self._server.metrics)
+        PARAMETERS.check(body, model.supports, self._server.metrics, extra=True)
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("messages")
 

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fleet_contract.api.generation import TokenScore
 from fleet_contract.api.responses import OutputItem, OutputText, ReasoningText
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -15,13 +16,15 @@ PREFIXES: dict[Kind, str] = {"message": "msg_", "reasoning": "rs_", "function_ca
 
 @dataclass(slots=True)
 class Item:
-    """One item. `parts` are the pieces of its text, or of the arguments of a call."""
+    """One item. `parts` are the pieces of its text, or of the arguments of a call; `scores` are the
+    probabilities of the tokens of a message, if they are wanted."""
 
     kind: Kind
     parts: list[str] = field(default_factory=list)
     call_id: str = ""
     name: str = ""
     status: Status = "in_progress"
+    scores: list[TokenScore] = field(default_factory=list)
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -33,10 +36,11 @@ class Item:
         return "".join(self.parts)
 
     def part(self, text: str) -> OutputText | ReasoningText:
-        """The only part of a message or of reasoning."""
+        """The only part of a message or of reasoning, with its scores if it has all its text."""
         if self.kind == "reasoning":
             return {"type": "reasoning_text", "text": text}
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        scores = self.scores if text else []
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": scores}
 
     def added(self) -> OutputItem:
         """The item before its first text."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
+from fleet_contract.api.generation import TokenScore
 from fleet_contract.api.responses import (
     Failure,
     Response,
@@ -45,6 +46,8 @@ class ResponseRenderer(Renderer):
         self._items: list[Item] = []
         self._status: Status = "completed"
         self._events = 0
+        self._scores: list[TokenScore] = []
+        """Of tokens that have no text yet."""
 
     def whole(self, choices: Sequence[Choice], counts: Counts) -> Response:
         [choice] = choices
@@ -52,7 +55,8 @@ class ResponseRenderer(Renderer):
         if made.reasoning:
             self._items.append(Item("reasoning", [made.reasoning]))
         if made.text or not (made.calls or made.reasoning):
-            self._items.append(Item("message", [made.text]))
+            scores = [token.body() for token in choice.logprobs]
+            self._items.append(Item("message", [made.text], scores=scores))
         for each in made.calls:
             self._items.append(Item("function_call", [each.arguments], each.id, each.name))
         for item in self._items:
@@ -68,6 +72,7 @@ class ResponseRenderer(Renderer):
         )
 
     def update(self, update: Update) -> Iterator[bytes]:
+        self._scores += [token.body() for token in update.logprobs]
         for piece in update.pieces:
             yield from self._piece(piece)
         if update.finish is not None:
@@ -91,7 +96,9 @@ class ResponseRenderer(Renderer):
         match piece:
             case Text(text):
                 yield from self._within("message")
-                yield self._in_part("response.output_text.delta", delta=text, logprobs=[])
+                scores, self._scores = self._scores, []
+                self._items[-1].scores += scores
+                yield self._in_part("response.output_text.delta", delta=text, logprobs=scores)
             case Reasoning(text):
                 yield from self._within("reasoning")
                 yield self._in_part("response.reasoning_text.delta", delta=text)
@@ -125,7 +132,9 @@ class ResponseRenderer(Renderer):
             yield self._in_item("response.function_call_arguments.done", arguments=item.text)
         else:
             if item.kind == "message":
-                yield self._in_part("response.output_text.done", text=item.text, logprobs=[])
+                yield self._in_part(
+                    "response.output_text.done", text=item.text, logprobs=item.scores
+                )
             else:
                 yield self._in_part("response.reasoning_text.done", text=item.text)
             yield self._in_part("response.content_part.done", part=item.part(item.text))

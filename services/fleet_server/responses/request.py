@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.api.responses import MOST_METADATA, ResponsesBody, TextOptions
+from fleet_contract.api.responses import LOGPROBS, MOST_METADATA, ResponsesBody, TextOptions
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import ROLES, content_of, num_chars
@@ -59,6 +59,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         include_usage=True,
         output=_output(given.text),
         tools=tools,
+        logprobs=_logprobs(given),
     )
     return ResponsesRequest(messages, options, given)
 
@@ -163,6 +164,16 @@ def _text(part: Any, place: str) -> str:
     if not isinstance(text, str):
         raise invalid(f"{place}.text", "must be a string")
     return text
+
+
+def _logprobs(given: ResponsesBody) -> int | None:
+    if LOGPROBS in (given.include or ()):
+        return given.top_logprobs or 0
+    if given.top_logprobs:
+        raise BadRequest(
+            f"'top_logprobs' requires {LOGPROBS!r} in 'include'.", param="top_logprobs"
+        )
+    return None
 
 
 def _check_length(number: int, spec: ModelSpec) -> None:

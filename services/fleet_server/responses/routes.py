@@ -12,7 +12,7 @@ from fleet_server.chat.messages import num_chars
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import Conversation, conversation
 from fleet_server.generation.options import GenerationOptions
-from fleet_server.generation.parameters import Parameters, with_calls, without_tools
+from fleet_server.generation.parameters import Parameters, with_calls, without, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
 from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
@@ -82,6 +82,8 @@ class ResponsesService:
         self._server.check_model_of(body)
         parsed = parse(body, self._server.spec)
         PARAMETERS.check(body, model.supports, self._server.metrics)
+        if parsed.options.logprobs is not None and "logprobs" not in model.supports:
+            raise without("logprobs", "include")
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("input")
         return parsed

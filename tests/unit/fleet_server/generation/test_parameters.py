@@ -8,15 +8,23 @@ from typing import Any
 
 import pytest
 
+from fleet_contract.api.responses import NO_OP_VALUES, ResponsesBody
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation.options import GenerationOptions
-from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES, with_calls
+from fleet_server.generation.parameters import (
+    CHAT,
+    SUPPORTING_ENGINES,
+    Parameters,
+    check_prompt_logprobs,
+    with_calls,
+)
 from fleet_server.generation.tools import Tool, ToolUse
 from fleet_server.metrics import Metrics
 from fleet_server.protocols import OutputFormat
 
 ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
 NONE: frozenset[str] = frozenset()
+RESPONSES = Parameters(ResponsesBody, NO_OP_VALUES)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +47,52 @@ def test_what_has_no_effect_is_accepted_by_every_engine(body: dict[str, Any]) ->
         ("seed", 0),
         ("presence_penalty", 0.1),
         ("frequency_penalty", False),
+        ("logit_bias", {"1": 1}),
+        ("logprobs", True),
+        ("logprobs", 0),
+        ("top_k", 40),
+        ("min_p", 0.1),
+        ("repetition_penalty", 1.1),
     ],
 )
 def test_what_only_some_engines_support(name: str, value: Any) -> None:
-    CHAT.refuse_unsupported({name: value}, ALL)
+    CHAT.refuse_unsupported({name: value}, ALL, extra=True)
     with pytest.raises(UnsupportedParameter, match="engines that support it: openvino") as caught:
-        CHAT.refuse_unsupported({name: value}, ALL - {name})
+        CHAT.refuse_unsupported({name: value}, ALL - {name}, extra=True)
     assert caught.value.param == name
 
 
-@pytest.mark.parametrize("body", [{"top_k": 0}, {"functions": [{}]}, {"logprobs": True}])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"top_k": 0}, "use 'top_p', or allow it on the server .limits.extraSampling"),
+        ({"min_p": 0.1}, "EXTRA_SAMPLING=1"),
+        ({"repetition_penalty": 1.1}, "not a parameter of the OpenAI API"),
+    ],
+)
+def test_what_openai_does_not_have_is_refused_by_default(body: dict[str, Any], words: str) -> None:
+    CHAT.refuse_unsupported(body, ALL, extra=True)
+    for parameters, extra in ((CHAT, False), (RESPONSES, True)):
+        with pytest.raises(UnsupportedParameter) as caught:
+            parameters.refuse_unsupported(body, ALL, extra=extra)
+        assert caught.value.param in body
+    with pytest.raises(UnsupportedParameter, match=words):
+        CHAT.refuse_unsupported(body, ALL)
+
+
+def test_the_values_without_effect_of_other_parameters_are_accepted() -> None:
+    CHAT.refuse_unsupported({"min_p": 0, "repetition_penalty": 1.0, "logit_bias": {}}, NONE)
+    CHAT.refuse_unsupported({"top_k": -1}, NONE, extra=True)
+
+
+def test_the_probabilities_of_a_prompt_need_an_engine_that_has_them() -> None:
+    check_prompt_logprobs(frozenset({"prompt_logprobs"}))
+    with pytest.raises(UnsupportedParameter, match="torch") as caught:
+        check_prompt_logprobs(ALL)
+    assert caught.value.param == "echo"
+
+
+@pytest.mark.parametrize("body", [{"functions": [{}]}])
 def test_what_no_engine_supports(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         CHAT.refuse_unsupported(body, ALL)

@@ -1,0 +1,88 @@
+"""Logarithmic probabilities of completions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+SUPPORTS = frozenset({"logprobs", "logit_bias"})
+HALF, QUARTER = math.log(0.5), math.log(0.25)
+
+
+async def test_every_token_has_a_place(serve: Any, scripted: Any) -> None:
+    model = scripted(text="axö", supports=SUPPORTS)
+    with serve(model) as live:
+        [choice] = (await live.chat(logprobs=2)).json()["choices"]
+        [bare] = (await live.chat(logprobs=0)).json()["choices"]
+        await live.idle()
+    assert choice["text"] == "axö"
+    assert choice["logprobs"] == {
+        "tokens": ["a", "x", "bytes:\\xc3", "bytes:\\xb6"],
+        "token_logprobs": [HALF] * 4,
+        "top_logprobs": [
+            {"a": HALF, "x": QUARTER}, {"x": HALF},
+            {"bytes:\\xc3": HALF, "x": QUARTER}, {"bytes:\\xb6": HALF, "x": QUARTER},
+        ],
+        "text_offset": [0, 1, 2, 2],
+    }  # fmt: skip
+    assert bare["logprobs"]["top_logprobs"][0] == {"a": HALF}
+    assert [sampling.logprobs for sampling in model.asked] == [2, 0]
+
+
+async def test_tokens_of_a_stop_string_are_left_out(serve: Any, scripted: Any) -> None:
+    with serve(scripted(text="one END two", supports=SUPPORTS)) as live:
+        [choice] = (await live.chat(logprobs=0, stop=["END"])).json()["choices"]
+        await live.idle()
+    assert choice["text"] == "".join(choice["logprobs"]["tokens"]) == "one "
+
+
+async def test_they_are_streamed_with_their_text(serve: Any, scripted: Any) -> None:
+    with serve(scripted(text="so EN ö", supports=SUPPORTS)) as live:
+        options = {"logprobs": 0, "stop": ["END"], "n": 2}
+        chunks = [chunk async for chunk in live.events(**options) if chunk != "[DONE]"]
+        await live.idle()
+    for index in range(2):
+        text, offsets = "", []
+        for choice in (each for chunk in chunks for each in chunk["choices"]):
+            if choice["index"] == index and (scores := choice["logprobs"]):
+                # A token comes with the text that begins with it.
+                assert all(at >= len(text) for at in scores["text_offset"])
+                offsets += scores["text_offset"]
+            if choice["index"] == index:
+                text += choice["text"]
+        assert text == "so EN ö"
+        assert offsets == [0, 1, 2, 3, 4, 5, 6, 6]
+
+
+async def test_an_echoed_prompt_needs_an_engine_with_its_probabilities(
+    serve: Any, scripted: Any
+) -> None:
+    with serve(scripted(supports=SUPPORTS)) as live:
+        error = await live.refused(logprobs=1, echo=True)
+    assert error["param"] == "echo"
+    assert "torch" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("bias", "asked"), [({"7": -100, "8": 0.5}, {7: -100.0, 8: 0.5}), ({}, {})]
+)
+async def test_bias(serve: Any, scripted: Any, bias: Any, asked: dict[int, float]) -> None:
+    with serve(model := scripted(supports=SUPPORTS)) as live:
+        await live.chat(logit_bias=bias)
+        error = await live.refused(logit_bias={"257": 1})
+        await live.idle()
+    assert model.asked[0].logit_bias == asked
+    assert error["param"] == "logit_bias"
+    assert "0 to 256" in error["message"]
+
+
+async def test_more_sampling_is_a_setting(serve: Any, scripted: Any) -> None:
+    more = {"top_k": 40, "min_p": 0.1, "repetition_penalty": 1.1}
+    supports = frozenset(more)
+    with serve(model := scripted(supports=supports), limits={"extraSampling": True}) as live:
+        await live.chat(**more)
+        await live.idle()
+    [sampling] = model.asked
+    assert {name: getattr(sampling, name) for name in more} == more
