@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import LARGEST, JsonBody, Usage
@@ -12,9 +12,10 @@ from fleet_contract.api.formats import FormatFields
 
 MOST_CHOICES = 16
 MOST_BIASES = 1024
+LARGEST_BIAS = 100
 MOST_LOGPROBS = 20
 """Of the most probable tokens at each place."""
-Bias = Annotated[float, Field(ge=-100, le=100)]
+Bias = Annotated[float, Field(ge=-LARGEST_BIAS, le=LARGEST_BIAS)]
 
 
 class StreamOptions(JsonBody):
@@ -48,7 +49,10 @@ class GenerationBody(FormatFields):
     """Makes sampling reproducible; a negative one is taken modulo 2**64."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    logit_bias: Annotated[dict[str, Bias], Field(max_length=MOST_BIASES)] | None = None
+    # Checked by the server, whose errors do not grow with the number of entries.
+    logit_bias: SkipValidation[Annotated[dict[str, Bias], Field(max_length=MOST_BIASES)] | None] = (
+        None
+    )
     """What is added to the logits of tokens, by token id."""
     top_k: int | None = Field(default=None, ge=-1, le=LARGEST)
     """Number of the most probable tokens to sample from; 0 and -1 are all. Not of OpenAI's API, so

@@ -143,7 +143,7 @@ class ResponsesBody(JsonBody):
     """Returned in the response."""
     user: str | None = None
     """Has no effect."""
-    include: list[Include] | None = None
+    include: Annotated[list[Include], Field(fail_fast=True)] | None = None
     """`message.output_text.logprobs` gives each token the logarithm of its probability;
     `reasoning.encrypted_content` has no effect."""
     top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)

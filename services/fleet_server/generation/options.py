@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet_contract.api.generation import GenerationBody
+from fleet_contract.api.generation import LARGEST_BIAS, MOST_BIASES, GenerationBody
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation.tools import NO_TOOLS, ToolUse
@@ -144,10 +144,18 @@ def check_vocabulary(bias: Mapping[int, float], size: int) -> None:
             )
 
 
-def _logit_bias(given: Mapping[str, float] | None) -> dict[int, float]:
-    """The bias by token id. Raises BadRequest for a key that is not one."""
+def _logit_bias(given: Any) -> dict[int, float]:
+    """The bias by token id. Raises BadRequest."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise _invalid_bias("must be an object")
+    if len(given) > MOST_BIASES:
+        raise _invalid_bias(f"has {len(given)} tokens; at most {MOST_BIASES} are accepted")
     found: dict[int, float] = {}
-    for key, value in (given or {}).items():
+    for key, value in given.items():
+        if type(value) not in (int, float) or not -LARGEST_BIAS <= value <= LARGEST_BIAS:
+            raise _invalid_bias(f"must have numbers from -{LARGEST_BIAS} to {LARGEST_BIAS}")
         if not (key.isascii() and key.isdecimal() and len(key) <= MOST_DIGITS):
             raise BadRequest(
                 f"'logit_bias' has the key {key[:40]!r}, which is not a token id.",
@@ -155,6 +163,10 @@ def _logit_bias(given: Mapping[str, float] | None) -> dict[int, float]:
             )
         found[int(key)] = value
     return found
+
+
+def _invalid_bias(why: str) -> BadRequest:
+    return BadRequest(f"'logit_bias' {why}.", param="logit_bias", code="invalid_value")
 
 
 def read_stop(

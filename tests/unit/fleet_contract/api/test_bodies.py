@@ -19,7 +19,13 @@ BODIES = (
     ChatBody, CompletionBody, ResponsesBody, EmbeddingBody, NativeBody, RerankBody, TokenizeBody,
     DetokenizeBody,
 )  # fmt: skip
-MANY: list[Any] = [[0] * 5000, [None] * 5000, ["x", *[0] * 5000], {str(n): 0 for n in range(5000)}]
+MANY: list[Any] = [
+    [0] * 5000,
+    [None] * 5000,
+    ["x", *[0] * 5000],
+    {str(n): 0 for n in range(5000)},
+    {str(n): "x" for n in range(5000)},
+]
 """A few megabytes of these would give gigabytes of errors, one for each."""
 
 
