@@ -70,8 +70,8 @@ def files_of(folder: Path) -> Path:
     """
     if folder.is_file():
         return folder
-    names = {path.name for path in folder.glob("*.gguf")}
-    found = [folder / name for name in gguf_names.models(names)]
+    files = {path.name for path in folder.glob("*.gguf")}
+    found = [folder / name for name in gguf_names.models(files)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found) or "none"
