@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-fleets test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
+.PHONY: help up test test-unit test-code test-fleets test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,8 +22,11 @@ MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
 include $(wildcard images.mk chart.mk)
 
-# Suites that start processes or load models; those of clusters mostly wait and run beside them.
-FLEETS := tests/integration tests/oracle tests/local tests/hostile
+# What runs at the same time on two cores, each in its order: tests wait for processes, pods and
+# timeouts for half of their time. Those of clusters start first: they take longest. Attacks are
+# last, when the unit tests have ended: they compare a fleet with itself on the quiet machine.
+FLEETS := tests/oracle tests/local tests/hostile
+LANES := $(if $(wildcard tests/cluster),test-cluster) test-code test-fleets
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -32,25 +35,25 @@ help: ## Show this
 up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings and speech, or MODELS=a,b
 	@exec $(BIN)/modelfleet up
 
-# Types are checked while the unit tests run: each uses one core.
 test: env-dev ## Lint, check types, run every test this machine can run, or TESTS="path ..."
 ifdef TESTS
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 else
-	@status=0; \
-	$(MAKE) --no-print-directory -j2 -k lint test-unit || status=1; \
-	$(MAKE) --no-print-directory test-slow || status=1; \
-	exit $$status
+	@$(MAKE) --no-print-directory -j$(words $(LANES)) -k $(LANES)
 endif
 
 test-unit: env-dev ## Run the unit tests
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-test-slow: env-dev ## Run every other suite: processes, models, clusters
-	@$(MAKE) --no-print-directory -j2 -k test-fleets $(if $(wildcard tests/cluster),test-cluster)
+test-code: env-dev ## Lint, check types, run the tests of modules and processes
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	for suite in unit integration; do \
+		$(BIN)/python -m pytest tests/$$suite $(PYTEST_ARGS) || status=1; done; \
+	exit $$status
 
-test-fleets: env-dev ## Run the tests of processes, models and fleets on this machine
+test-fleets: env-dev ## Run the tests of models and fleets on this machine
 	$(BIN)/python -m pytest $(FLEETS) $(PYTEST_ARGS)
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
