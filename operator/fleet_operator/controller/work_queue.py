@@ -30,6 +30,7 @@ class WorkQueue:
         self._progressed = clock()
         self._wake = asyncio.Event()
         self._opened = asyncio.Event()
+        self._next_taker = asyncio.Lock()
 
     def open(self) -> None:
         """Let `take` return keys, once the cache is complete."""
@@ -64,26 +65,29 @@ class WorkQueue:
             self._due[key] = due
             # An older entry of the key stays in the heap; `_promote` skips it.
             heapq.heappush(self._later, (due, key))
-            self._wake.set()
+            if self._later[0] == (due, key):
+                self._wake.set()
 
     async def take(self) -> Key:
         """The next key, which is being worked on until `done`."""
         await self._opened.wait()
-        while True:
-            self._promote()
-            if self._ready:
-                # A dict keeps the order of insertion: a queue without duplicates.
-                key = next(iter(self._ready))
-                del self._ready[key]
-                self._working[key] = self._clock()
-                return key
-            self._wake.clear()
-            wait = self._later[0][0] - self._clock() if self._later else None
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        # One worker waits for a key, the others for their turn: each change would wake all of them.
+        async with self._next_taker:
+            while True:
+                self._promote()
+                if self._ready:
+                    # A dict keeps the order of insertion: a queue without duplicates.
+                    key = next(iter(self._ready))
+                    del self._ready[key]
+                    self._working[key] = self._clock()
+                    return key
+                self._wake.clear()
+                wait = self._later[0][0] - self._clock() if self._later else None
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
 
     def done(self, key: Key, succeeded: bool, after: float = 0.0) -> None:
         """Finish a reconcile; a failed one is requeued with backoff, `after` seconds at least.

@@ -178,3 +178,30 @@ async def test_a_backlog_that_shrinks_is_no_stall(clock: Clock) -> None:
     await queue.take()
     queue.done(("ns", "x"), succeeded=True)
     assert queue.stalled == 0.0
+
+
+class CountedQueue(WorkQueue):
+    """Counts how often a waiting worker looks for a key."""
+
+    looked = 0
+
+    def _promote(self) -> None:
+        self.looked += 1
+        super()._promote()
+
+
+async def test_a_change_wakes_one_worker(clock: Clock) -> None:
+    queue = CountedQueue(clock)
+    queue.open()
+    workers = [asyncio.create_task(queue.take()) for _ in range(48)]
+    for number in range(10):
+        queue.add_later(("ns", str(number)), 60.0 + number)
+        await asyncio.sleep(0.001)
+    assert queue.looked <= 3
+    queue.add([A, B])
+    await asyncio.sleep(0.001)
+    assert queue.looked <= 6
+    assert {worker.result() for worker in workers if worker.done()} == {A, B}
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
