@@ -172,3 +172,25 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_busy_batch(engine: Any, top
         wait(steps)
     other = Sampling(48, temperature=1.0, top_p=top_p, seed=5, logprobs=0)
     assert generate(engine, other).tokens != alone
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_probabilities_of_the_prompt(engine: Any, reference: Any, number: int) -> None:
+    """A prompt of several slices."""
+    if "prompt_logprobs" not in engine.supports:
+        assert not isinstance(engine, TorchChat)
+        return
+    prompt = [40 + n % 90 for n in range(150)]
+    sampling = Sampling(2, temperature=0, logprobs=number, prompt_logprobs=True)
+    found = [
+        each for step in generate(engine, sampling, prompt).steps for each in step.prompt_logprobs
+    ]
+    assert [each.token_id for each in found] == prompt[1:]
+    with torch.inference_mode():
+        logits = reference(torch.tensor([prompt])).logits[0]
+    for each, row in zip(found, torch.log_softmax(logits[:-1].double(), -1), strict=True):
+        assert each.logprob == pytest.approx(float(row[each.token_id]), abs=2e-4)
+        assert [token for token, _ in each.top] == row.topk(number).indices.tolist()
+    assert generate(engine, sampling, prompt).tokens == generate(
+        engine, Sampling(2, temperature=0, logprobs=0), prompt
+    ).tokens  # fmt: skip

@@ -65,10 +65,16 @@ class Running:
                 return
             last = number + 1 == most
             finish = Finish.LENGTH if last else None
-            self._emit(Step([byte], finish, logprobs=self._scores(byte)))
+            prompt = self._prompt_scores() if number == 0 else ()
+            self._emit(Step([byte], finish, logprobs=self._scores(byte), prompt_logprobs=prompt))
             if last:
                 return
         self._emit(Step((), Finish.STOP))
+
+    def _prompt_scores(self) -> list[TokenLogprobs]:
+        if not self._sampling.prompt_logprobs:
+            return []
+        return [TokenLogprobs(token, math.log(0.5)) for token in self._model.read[-1][1:]]
 
     def _scores(self, byte: int) -> list[TokenLogprobs]:
         """Every token has the probability of one half, and `x` that of one quarter."""

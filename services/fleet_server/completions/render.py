@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion, TextLogprobs
+from fleet_server.completions.echo import Echo, joined, text_logprobs
 from fleet_server.generation.choices import Choice
 from fleet_server.generation.logprobs import ScoredToken
 from fleet_server.generation.pieces import text_of
 from fleet_server.generation.render import ChunkRenderer, Counts, StreamUsage, usage
 from fleet_server.generation.stream import Update
+from fleet_server.protocols import TokenLogprobs
 
 
 class CompletionRenderer(ChunkRenderer):
     """A `text_completion`; the events of a stream have the same form. `echo` precedes the text."""
 
-    def __init__(self, model: str, echo: str, usage: StreamUsage, *, scored: bool = False) -> None:
+    def __init__(self, model: str, echo: Echo, usage: StreamUsage, *, scored: bool = False) -> None:
         """`scored`: tokens have their probabilities."""
         super().__init__("cmpl-", model, usage)
         self._echo = echo
@@ -29,9 +31,13 @@ class CompletionRenderer(ChunkRenderer):
             "model": self._model,
             "choices": [
                 {
-                    "text": self._echo + text_of(each.pieces),
+                    "text": self._echo.text + text_of(each.pieces),
                     "index": each.index,
-                    "logprobs": self._logprobs(each.logprobs) if self._scored else None,
+                    "logprobs": (
+                        self._logprobs(each.logprobs, each.prompt_logprobs)
+                        if self._scored
+                        else None
+                    ),
                     "finish_reason": each.finish.value,
                 }
                 for each in choices
@@ -40,20 +46,20 @@ class CompletionRenderer(ChunkRenderer):
         }
 
     def opening(self, index: int) -> bytes:
-        return self._event(_choice(index, self._echo, None)) if self._echo else b""
+        return self._event(_choice(index, self._echo.text, None)) if self._echo.text else b""
 
     def update(self, update: Update) -> Iterator[bytes]:
         finish = update.finish.value if update.finish else None
-        scores = self._logprobs(update.logprobs) if update.logprobs else None
+        scores = None
+        if update.logprobs or update.prompt_logprobs:
+            scores = self._logprobs(update.logprobs, update.prompt_logprobs)
         yield self._event(_choice(update.index, update.text, finish, scores))
 
-    def _logprobs(self, tokens: Sequence[ScoredToken]) -> TextLogprobs:
-        return {
-            "tokens": [each.token.text for each in tokens],
-            "token_logprobs": [each.token.logprob for each in tokens],
-            "top_logprobs": [_top(each) for each in tokens],
-            "text_offset": [len(self._echo) + each.offset for each in tokens],
-        }
+    def _logprobs(
+        self, tokens: Sequence[ScoredToken], prompt: Sequence[TokenLogprobs]
+    ) -> TextLogprobs:
+        made = text_logprobs(tokens, len(self._echo.text))
+        return joined(self._echo.logprobs(prompt), made) if prompt else made
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:
         return {
@@ -69,9 +75,3 @@ def _choice(
     index: int, text: str, finish: str | None, scores: TextLogprobs | None = None
 ) -> TextChunkChoice:
     return {"text": text, "index": index, "logprobs": scores, "finish_reason": finish}
-
-
-def _top(token: ScoredToken) -> dict[str, float]:
-    """The most probable tokens, and the generated one if it is not among them."""
-    found = {each.text: each.logprob for each in token.top}
-    return found | {token.token.text: token.token.logprob}

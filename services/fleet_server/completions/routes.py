@@ -11,6 +11,7 @@ from fleet_contract.api.completions import NO_OP_VALUES, CompletionBody
 from fleet_contract.endpoints import main_path
 from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
+from fleet_server.completions.echo import Echo
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.engines.text_chat import TAIL_TOKENS
@@ -86,7 +87,7 @@ class CompletionService:
         return parsed
 
 
-def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
+def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, Echo]:
     """The prompt, and the text to echo. Raises BadRequest."""
     if isinstance(parsed.prompt, str):
         ids = model.vocabulary.encode(parsed.prompt, True)
@@ -99,6 +100,6 @@ def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
     if not getattr(model, "emits_text", False):
         prompt = replace(prompt, tail=ids[-TAIL_TOKENS:])
     if not parsed.echo:
-        return prompt, ""
+        return prompt, Echo()
     whole = parsed.prompt if isinstance(parsed.prompt, str) else model.vocabulary.decode(ids)
-    return prompt, whole
+    return prompt, Echo(whole, ids, model.vocabulary.piece)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fleet_server.generation.logprobs import ScoredToken
 from fleet_server.generation.pieces import Piece, merged
 from fleet_server.generation.stream import TokenStream, Update
-from fleet_server.protocols import Finish
+from fleet_server.protocols import Finish, TokenLogprobs
 
 
 @dataclass(slots=True)
@@ -22,12 +22,14 @@ class Choice:
     pieces: list[Piece] = field(default_factory=list)
     finish: Finish = Finish.STOP
     logprobs: list[ScoredToken] = field(default_factory=list)
+    prompt_logprobs: Sequence[TokenLogprobs] = ()
     stop: str | None = None
     """The stop string that ended it."""
 
     def add(self, update: Update) -> None:
         self.pieces += update.pieces
         self.logprobs += update.logprobs
+        self.prompt_logprobs = update.prompt_logprobs or self.prompt_logprobs
         self.finish = update.finish or self.finish
         self.stop = update.stop or self.stop
 

@@ -54,10 +54,7 @@ class Scores:
 
     def add(self, found: TokenLogprobs, offset: int) -> None:
         """Add a token that begins `offset` characters after the beginning of the text."""
-        piece = self._piece(found.token_id) if found.piece is None else found.piece
-        token = Scored(piece, found.logprob)
-        top = tuple(Scored(self._piece(each), value) for each, value in found.top)
-        self._held.append(ScoredToken(token, top, offset))
+        self._held.append(scored(found, offset, self._piece))
 
     def released(self, length: int, *, final: bool = False) -> list[ScoredToken]:
         """The tokens that begin in the first `length` characters, or with `final` all."""
@@ -65,6 +62,13 @@ class Scores:
         while self._held and (final or self._held[0].offset < length):
             found.append(self._held.popleft())
         return found
+
+
+def scored(found: TokenLogprobs, offset: int, piece: Callable[[int], bytes]) -> ScoredToken:
+    """The token with the bytes that `piece` gives."""
+    own = piece(found.token_id) if found.piece is None else found.piece
+    top = tuple(Scored(piece(each), value) for each, value in found.top)
+    return ScoredToken(Scored(own, found.logprob), top, offset)
 
 
 def pieces_of(model: object) -> Callable[[int], bytes]:

@@ -70,7 +70,7 @@ class GenerationOptions:
             repetition_penalty=self.repetition_penalty,
             logit_bias=self.logit_bias,
             logprobs=self.logprobs,
-            prompt_logprobs=self.prompt_logprobs and choice == 0,
+            prompt_logprobs=self.prompt_logprobs,
             adapter=self.adapter,
         )
 

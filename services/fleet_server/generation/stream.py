@@ -26,14 +26,15 @@ from fleet_server.protocols import (
 @dataclass(frozen=True, slots=True)
 class Update:
     """New pieces of the choice number `index`; `finish` is set on the last update, with the stop
-    string that ended the text, if one did. `logprobs` are of the tokens that begin in the new
-    text."""
+    string that ended the text, if one did. `logprobs` are of the tokens that begin in the new text,
+    `prompt_logprobs` of the prompt's, if the request wants them, in one update."""
 
     pieces: tuple[Piece, ...] = ()
     finish: Finish | None = None
     index: int = 0
     logprobs: tuple[ScoredToken, ...] = ()
     stop: str | None = None
+    prompt_logprobs: Sequence[TokenLogprobs] = ()
 
     @property
     def text(self) -> str:
@@ -66,7 +67,7 @@ class TokenStream:
         self.prompt_tokens = prompt.num_tokens
         self.cached_tokens: int | None = None
         """How many tokens of the prompt were in a cache, None if the engine does not count."""
-        self.prompt_logprobs: Sequence[TokenLogprobs] = ()
+        self._prompt_logprobs: Sequence[TokenLogprobs] = ()
         self.completion_tokens = 0
         self.first_token_at: float | None = None
         self._generation: Generation = model.submit(prompt, sampling, self._emit)
@@ -98,7 +99,7 @@ class TokenStream:
                 if step.cached_tokens is not None:
                     self.cached_tokens = step.cached_tokens
                 if step.prompt_logprobs:
-                    self.prompt_logprobs = step.prompt_logprobs
+                    self._prompt_logprobs = step.prompt_logprobs
                 self.completion_tokens += number
                 pieces += self._parser.feed(self._new_text(step), number)
                 if self._parser.done or self._text.stopped:
@@ -111,8 +112,14 @@ class TokenStream:
                 finish = Finish.TOOL_CALLS
             if pieces or finish is not None:
                 stop = self._text.stop if finish is Finish.STOP else None
-                scored = self._scored(finish)
-                yield Update(tuple(merged(pieces)), finish, logprobs=scored, stop=stop or None)
+                prompt, self._prompt_logprobs = self._prompt_logprobs, ()
+                yield Update(
+                    tuple(merged(pieces)),
+                    finish,
+                    logprobs=self._scored(finish),
+                    stop=stop or None,
+                    prompt_logprobs=prompt,
+                )
         if error is not None and finish is None:
             raise _fleet_error(error)
 

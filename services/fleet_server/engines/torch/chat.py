@@ -75,6 +75,8 @@ class TorchChat:
         self.supports = SAMPLED if self._compiler is None else SAMPLED | GUIDED
         if self.vocabulary is not None:
             self.supports |= BIASED
+        if self.vocabulary is not None and forward.can_batch:
+            self.supports |= {"prompt_logprobs"}
         self._loop = StepLoop(forward, runtime, bounds, stop_ids)
 
     def prompt(

@@ -47,7 +47,12 @@ class ForwardPass:
             extra |= {name: self._moved(value) for name, value in row.pixels.items()}
             if self._rope_index is not None:
                 extra["position_ids"], offset = self._image_positions(ids, extra)
-        logits = self._call(input_ids=ids, cache=row.cache, **extra)
+        if row.scores_prompt:
+            whole = self._model(input_ids=ids, cache=row.cache, use_cache=True, **extra).logits
+            row.score(whole[0], row.filled)
+            logits: torch.Tensor = whole[:, -1]
+        else:
+            logits = self._call(input_ids=ids, cache=row.cache, **extra)
         row.filled += number
         row.position = row.filled + offset
         return logits

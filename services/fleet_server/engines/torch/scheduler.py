@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from fleet_server.engines.torch.sequence import Sequence
 
+SCORED_TOKENS = 64
+"""Prompt tokens whose logits are computed at once: each has as many as the vocabulary."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepLimits:
@@ -38,4 +41,6 @@ def prefill_length(row: Sequence, budget: int, *, chunked: bool) -> int:
     A prompt with images is prefilled in one pass, since its pixel values are one input.
     """
     left = len(row.token_ids) - row.filled
+    if row.scores_prompt:
+        budget = min(budget, SCORED_TOKENS)
     return min(left, budget) if chunked and not row.has_images else left

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet_server.engines.torch.conversation import ChatInput
-from fleet_server.engines.torch.sampler import Sampler
-from fleet_server.protocols import Finish, Sampling, Step
+from fleet_server.engines.torch.sampler import Sampler, logprobs_of
+from fleet_server.protocols import Finish, Sampling, Step, TokenLogprobs
 
 Emit = Callable[[Step], None]
 
@@ -32,6 +32,9 @@ class Sequence:
         self.position = 0
         self.cache: Any = None
         self.last_token = 0
+        self.scores_prompt = sampling.prompt_logprobs
+        self._scores: list[TokenLogprobs] = []
+        self._number = sampling.logprobs or 0
         self._left = sampling.max_tokens
         self._emit = emit
 
@@ -61,7 +64,17 @@ class Sequence:
             self.sampler.saw(token)
             self._left -= 1
             finish = Finish.LENGTH if self._left == 0 else None
-            self._send(Step((token,), finish, logprobs=self.sampler.taken()))
+            scores, self._scores = self._scores, []
+            self._send(
+                Step((token,), finish, logprobs=self.sampler.taken(), prompt_logprobs=scores)
+            )
+
+    def score(self, logits: Any, begin: int) -> None:
+        """Score the tokens of the prompt that follow those from `begin`, whose `logits` `[tokens,
+        vocabulary]` are given."""
+        following = self.token_ids[begin + 1 : begin + 1 + len(logits)]
+        for row, token in zip(logits, following, strict=False):
+            self._scores.append(logprobs_of(row.float(), token, self._number))
 
     def fail(self, error: Exception) -> None:
         """End the sequence with an error."""

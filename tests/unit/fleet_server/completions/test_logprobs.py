@@ -65,6 +65,33 @@ async def test_an_echoed_prompt_needs_an_engine_with_its_probabilities(
     assert "torch" in error["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_echoed_prompt_has_its_probabilities(
+    serve: Any, scripted: Any, stream: bool
+) -> None:
+    """The first token, which begins every text, has none and is not shown."""
+    model = scripted(text="c", supports=SUPPORTS | {"prompt_logprobs"})
+    with serve(model) as live:
+        fields = {"prompt": "aö", "logprobs": 0, "echo": True}
+        if stream:
+            chunks = [chunk async for chunk in live.events(**fields) if chunk != "[DONE]"]
+            choices = [choice for chunk in chunks for choice in chunk["choices"]]
+            [scores] = [choice["logprobs"] for choice in choices if choice["logprobs"]]
+        else:
+            [choice] = (await live.chat(**fields)).json()["choices"]
+            assert choice["text"] == "aöc"
+            scores = choice["logprobs"]
+        await live.idle()
+    assert scores == {
+        "tokens": ["<s>", "a", "bytes:\\xc3", "bytes:\\xb6", "c"],
+        "token_logprobs": [None, *[HALF] * 4],
+        "top_logprobs": [
+            None, {"a": HALF}, {"bytes:\\xc3": HALF}, {"bytes:\\xb6": HALF}, {"c": HALF},
+        ],
+        "text_offset": [0, 0, 1, 1, 2],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("bias", "asked"), [({"7": -100, "8": 0.5}, {7: -100.0, 8: 0.5}), ({}, {})]
 )
