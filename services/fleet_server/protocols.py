@@ -70,6 +70,9 @@ class FormatKind(StrEnum):
     """The whole text matches the regular expression."""
     GRAMMAR = "grammar"
     """The text follows a grammar in Lark, as llguidance reads it, or in llama.cpp's GBNF."""
+    CALLS = "calls"
+    """The text follows a grammar in Lark with the rules of fleet_server.engines.guided.lark.Plan
+    for `parts`, `marks` and `loose`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,18 @@ class OutputFormat:
     """The format of a text: `source` as text, whose place in the request is `param`.
 
     A keyword of a schema that the engine cannot enforce is an error if `strict`, and is ignored and
-    reported otherwise.
+    reported otherwise. A grammar of calls refers to the schemas `parts`, and to the texts `marks`
+    and `loose`, which may be special tokens; it is `free` if it allows any text as well.
     """
 
     source: str
     param: str
     kind: FormatKind = FormatKind.JSON_SCHEMA
     strict: bool = False
+    parts: tuple[OutputFormat, ...] = ()
+    marks: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +292,7 @@ class CompiledFormat(Protocol):
 
 class GuidedModel(ChatModel, Protocol):
     """A ChatModel whose text can be made to follow a format. `supports` has `json_schema` for
-    schemas, and `grammar` for the other kinds."""
+    schemas, and `grammar` for the other kinds, calls among them."""
 
     def compile(self, wanted: OutputFormat) -> CompiledFormat:
         """`Sampling.grammar` for a format, within a few seconds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,16 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.torch import TorchChat
+from fleet_server.generation.tool_parsers import families
 from fleet_server.generation.tools import CHAT_TOOLS, read_tools
-from fleet_server.protocols import OutputFormat, Prompt, Sampling, Step, TemplateArguments
+from fleet_server.protocols import (
+    FormatKind,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
 
 HELLO = [{"role": "user", "content": "fox"}]
 TOOL = {
@@ -53,14 +62,28 @@ def text_of(engine: TorchChat, prompt: Prompt, sampling: Sampling) -> str:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_required_call_follows_the_schema(engine: TorchChat, seed: int) -> None:
     assert {"tools", "response_format", "json_schema"} <= engine.supports
-    output = read_tools([TOOL], "required", None, CHAT_TOOLS).output()
-    assert output is not None
-    grammar = engine.compile(output)
+    grammar = engine.compile(read_tools([TOOL], "required", False, CHAT_TOOLS).forced())
     sampling = Sampling(200, temperature=1.0 if seed else 0.0, seed=seed, grammar=grammar)
     call = json.loads(text_of(engine, engine.prompt(HELLO, []), sampling))
     assert call["name"] == "get_weather"
     assert call["arguments"]["unit"] in ("C", "F")
     assert call["arguments"]["days"] <= 9
+
+
+def test_calls_of_strict_tools_and_patterns(engine: TorchChat) -> None:
+    strict = {**TOOL, "function": {**TOOL["function"], "strict": True}}
+    tools = read_tools([strict], "auto", None, CHAT_TOOLS)
+    wanted = tools.optional(families.HERMES, (), OutputFormat('{"const": 5}', "p"))
+    assert wanted is not None
+    sampling = Sampling(200, seed=1, grammar=engine.compile(wanted))
+    text = text_of(engine, engine.prompt(HELLO, []), sampling)
+    if text != "5":
+        calls = re.findall("<tool_call>\\s*(.*?)\\s*</tool_call>", text, re.DOTALL)
+        assert all(json.loads(call)["arguments"]["unit"] in ("C", "F") for call in calls)
+        assert calls
+    pattern = engine.compile(OutputFormat("[a-c]{3}-[0-9]", "p", FormatKind.REGEX))
+    text = text_of(engine, engine.prompt(HELLO, []), Sampling(20, seed=2, grammar=pattern))
+    assert re.fullmatch("[a-c]{3}-[0-9]", text)
 
 
 def test_other_sequences_of_the_batch_are_free(engine: TorchChat) -> None:

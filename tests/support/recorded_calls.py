@@ -35,6 +35,16 @@ XML = (
     "</tool_call>"
 )
 Q = '<|"|>'
+DSML = "<｜DSML｜function_calls>\n{}</｜DSML｜function_calls>"
+DSML_ONE = '<｜DSML｜invoke name="{}">\n{}</｜DSML｜invoke>\n'
+DSML_VALUE = '<｜DSML｜parameter name="{}" string="{}">{}</｜DSML｜parameter>\n'
+DSML_TRICKY = "".join(
+    DSML_VALUE.format(*each)
+    for each in (
+        ("city", "true", 'a "</tool_call>" }] \\ é\n'), ("days", "false", "3"),
+        ("units", "false", '{"t": ["C", null]}'),
+    )
+)  # fmt: skip
 
 
 def json_of(call: tuple[str, dict[str, Any]], key: str = "arguments") -> str:
@@ -72,6 +82,17 @@ OUTPUTS: list[tuple[str, str, str, list[tuple[str, dict[str, Any]]]]] = [
     ("deepseek", "Hm.\n" + V3.format(
         V31_ONE.format("get_weather", json.dumps(TRICKY[1])) + V31_ONE.format("now", "{}")
      ), "Hm.", [TRICKY, ("now", {})]),
+    ("deepseek-v3.1", "Hm.\n" + V3.format(
+        V31_ONE.format("get_weather", json.dumps(TRICKY[1])) + V31_ONE.format("now", "{}")
+     ), "Hm.", [TRICKY, ("now", {})]),
+    ("deepseek-v3.2", "Let me look.\n\n" + DSML.format(
+        DSML_ONE.format("get_weather", DSML_TRICKY) + DSML_ONE.format("now", "")
+     ), "Let me look.", [TRICKY, ("now", {})]),
+    ("llama4", '[get_weather(city="Paris", days=3), now()]', "",
+     [("get_weather", {"city": "Paris", "days": 3}), ("now", {})]),
+    ("llama4", '<|python_start|>[get_weather(city="Paris")]<|python_end|>', "", [PARIS]),
+    ("xml", XML, "", [("get_weather", {"city": "Paris", "days": 3, "zip": "75001"})]),
+    ("mistral-args", '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}', "", [PARIS]),
     ("lfm2", '<|tool_call_start|>[get_weather(city="Paris"), now()]<|tool_call_end|>Calling.',
      "Calling.", [PARIS, ("now", {})]),
     ("json", json_of(PARIS), "", [PARIS]),

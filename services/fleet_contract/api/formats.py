@@ -78,7 +78,7 @@ class FormatFields(JsonBody):
     """The parameters for formats, of which a request can have one."""
 
     response_format: ResponseFormat | None = None
-    """Combined with tools, the text follows it unless a tool is called."""
+    """With tools, the text follows it unless one is called."""
     structured_outputs: StructuredOutputs | None = None
     """vLLM's parameter."""
     guided_json: JsonSchema | str | None = None

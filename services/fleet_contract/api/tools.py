@@ -29,7 +29,8 @@ class Function(TypedDict):
     parameters: NotRequired[dict[str, Any] | None]
     """A JSON Schema of the arguments; none if left out."""
     strict: NotRequired[bool | None]
-    """Has no effect: the schema is enforced for calls that `tool_choice` requires."""
+    """Whether the schema is enforced with `tool_choice` `auto` too, and keywords that cannot be
+    enforced are errors."""
 
 
 class Tool(TypedDict):

@@ -45,7 +45,7 @@ class ChatService:
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
-        options = with_calls(parsed.options, model.supports)
+        options = with_calls(parsed.options, model)
         chat = conversation(
             model, parsed.messages, options, parsed.effort, parsed.variables, parsed.ending
         )

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from fleet_server.engines.chat_template import variables
 from fleet_server.generation.reasoning import ReasoningMarks, marks_in
-from fleet_server.generation.tool_parsers.families import syntax_of
+from fleet_server.generation.tool_parsers import harmony
+from fleet_server.generation.tool_parsers.families import HARMONY, PLAIN, syntax_of
 from fleet_server.generation.tool_parsers.syntax import Syntax
 
 ARGUMENTS_AS_TEXT = re.compile(
@@ -35,10 +36,20 @@ class ChatFormat:
     reasoning: ReasoningMarks | None
     variables: frozenset[str]
     arguments_as_text: bool
+    harmony: bool = False
+
+    @property
+    def call_syntax(self) -> Syntax:
+        """The syntax of calls; a template without tools gets them as text."""
+        if self.harmony:
+            return HARMONY
+        return self.syntax if self.tools else PLAIN
 
     @property
     def marks(self) -> tuple[str, ...]:
         """The texts in a generated text that may be special tokens of reasoning."""
+        if self.harmony:
+            return harmony.MARKS
         return () if self.reasoning is None else (self.reasoning.open, self.reasoning.close)
 
 
@@ -51,5 +62,6 @@ def read(template: str) -> ChatFormat:
         syntax=syntax_of(template),
         reasoning=marks_in(template),
         variables=names - RESERVED,
+        harmony=harmony.is_harmony(template),
         arguments_as_text=ARGUMENTS_AS_TEXT.search(template) is not None,
     )

@@ -16,6 +16,7 @@ from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.output import (
     CallParser,
     OutputParser,
+    Parser,
     VisibleMarks,
     visible_marks,
 )
@@ -23,8 +24,9 @@ from fleet_server.generation.reasoning import ReasoningSplitter, opened_by
 from fleet_server.generation.render import Renderer
 from fleet_server.generation.run import PreparedPrompt
 from fleet_server.generation.tool_parsers.block_parser import BlockParser
-from fleet_server.generation.tool_parsers.families import PLAIN
+from fleet_server.generation.tool_parsers.call_grammar import guided_syntax
 from fleet_server.generation.tool_parsers.forced_call import ForcedCall
+from fleet_server.generation.tool_parsers.harmony import HarmonyParser
 from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.generation.tool_prompt import with_tools
 from fleet_server.generation.tools import ToolUse
@@ -50,7 +52,8 @@ CONTINUED = Ending(continues=True, generation_prompt=False)
 class Conversation:
     """A chat for a model, and what its text may contain.
 
-    `guided`: the text follows a grammar. `ending`: how the prompt ends.
+    `guided`: the text follows a grammar, which allows any text besides calls if it is `free`.
+    `ending`: how the prompt ends.
     """
 
     messages: list[Message]
@@ -59,6 +62,7 @@ class Conversation:
     form: ChatFormat
     guided: bool
     ending: Ending = NEW_TURN
+    free: bool = False
 
     def prompt(self, model: ChatModel, images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
@@ -95,29 +99,32 @@ class Conversation:
 
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
-        marks = self.form.marks if not self.guided else ()
+        marks = self.form.marks if not self.guided or self.free else ()
         if self.tools.tools and not self.tools.required:
             marks += self._syntax.marks
         visible = visible_marks(model, marks)
         decode = VisibleMarks(model.decode, visible) if visible else None
         return PreparedPrompt((prompt,), renderer, partial(self._parser, prompt), decode)
 
-    def _parser(self, prompt: Prompt) -> OutputParser:
+    def _parser(self, prompt: Prompt) -> Parser:
         """The parser of one text."""
         calls: CallParser | None = None
         if self.tools.required:
-            calls = ForcedCall(self._syntax.new_id)
+            calls = ForcedCall(self._syntax.new_id, single=not self.tools.several)
+        elif self.form.harmony and not self.guided:
+            return HarmonyParser(self.tools.schemas, single=not self.tools.parallel)
         elif self.tools.tools:
             calls = BlockParser(self._syntax, self.tools.schemas, single=not self.tools.parallel)
         reasoning = None
-        if self.form.reasoning is not None and not self.guided:
+        if self.form.reasoning is not None and (not self.guided or self.free):
             is_open = opened_by(prompt.ending, self.form.reasoning)
             reasoning = ReasoningSplitter(self.form.reasoning, is_open=is_open)
         return OutputParser(reasoning, calls)
 
     @property
     def _syntax(self) -> Syntax:
-        return self.form.syntax if self.form.tools else PLAIN
+        syntax = self.form.call_syntax
+        return guided_syntax(syntax) if self.guided else syntax
 
 
 def conversation(
@@ -131,8 +138,9 @@ def conversation(
     """A chat for `model`. Raises UnsupportedParameter."""
     form = chat_format.read(getattr(model, "chat_template", ""))
     guided = options.output is not None
-    found = read_variables(variables or {}, effort, form, guided=guided)
-    return Conversation(messages, found, options.tools, form, guided, ending)
+    free = options.output is not None and options.output.free
+    found = read_variables(variables or {}, effort, form, guided=guided and not free)
+    return Conversation(messages, found, options.tools, form, guided, ending, free)
 
 
 def without_template(param: str) -> UnsupportedParameter:

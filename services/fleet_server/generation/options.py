@@ -25,7 +25,8 @@ MOST_DIGITS = 10
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """Validated options of a request. `include_usage` and `continuous_usage` apply to streams.
+    """Validated options of a request. `include_usage` and `continuous_usage` apply to streams;
+    `unenforced` are keywords that no grammar follows.
 
     `n` is the number of choices of each prompt, `logprobs` that of the most probable tokens at each
     place, None for no logarithmic probabilities.
@@ -42,6 +43,7 @@ class GenerationOptions:
     frequency_penalty: float = 0.0
     output: OutputFormat | None = None
     tools: ToolUse = NO_TOOLS
+    unenforced: tuple[str, ...] = ()
     continuous_usage: bool = False
     n: int = 1
     top_k: int = 0

@@ -27,9 +27,29 @@ class CallParser(Protocol):
         """The pieces held back, at the end."""
 
 
+class Parser(Protocol):
+    """Parses one generation into its parts. `reasoning_tokens` counts the tokens of reasoning, None
+    for a model that does not reason."""
+
+    reasoning_tokens: int | None
+
+    @property
+    def called(self) -> bool:
+        """Whether there was a tool call."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the generation can end: nothing after a call is wanted."""
+
+    def feed(self, text: str, num_tokens: int) -> list[Piece]:
+        """The pieces that are certain with this text, which `num_tokens` new tokens gave."""
+
+    def flush(self) -> list[Piece]:
+        """The pieces held back, at the end of the generation."""
+
+
 class OutputParser:
-    """Parses one generation. `reasoning_tokens` counts the tokens of reasoning, None for a model
-    that does not reason."""
+    """A Parser of reasoning in front of a text with calls."""
 
     def __init__(
         self, reasoning: ReasoningSplitter | None = None, calls: CallParser | None = None

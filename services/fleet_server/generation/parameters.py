@@ -12,10 +12,12 @@ from typing import Any
 from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
+from fleet_server.generation import chat_format
 from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
+from fleet_server.protocols import ChatModel, FormatKind
 from fleet_server.unknown_fields import count_ignored
 
 WITHOUT_EFFECT = frozenset({
@@ -123,28 +125,40 @@ def without_tools(param: str) -> UnsupportedParameter:
     )
 
 
-def with_calls(options: GenerationOptions, supports: frozenset[str]) -> GenerationOptions:
-    """The options, in which the format of a call that must be made is that of the text.
+def with_calls(options: GenerationOptions, model: ChatModel) -> GenerationOptions:
+    """The options, in which the format of the text includes that of calls: of those that must be
+    made, of those of strict tools, and of those besides a format of the response.
 
-    Raises UnsupportedParameter for a format that the engine does not have, if tools are combined
-    with another format, or if the engine cannot enforce a call.
+    Raises UnsupportedParameter for a format that the engine does not have, if the engine cannot
+    enforce a call, or if tools cannot be combined with the format.
     """
-    tools, output = options.tools, options.output
-    if not tools.tools:
+    tools, output, supports = options.tools, options.output, model.supports
+    if not tools.required:
         check_output(output, supports)
+    if not tools.tools:
         return options
-    if output is not None:
+    if tools.required:
+        if "grammar" not in supports:
+            raise UnsupportedParameter(
+                "A 'tool_choice' that requires a call is not supported by this model's engine; "
+                "engines that support it: openvino, llamacpp, torch, vllm.",
+                param="tool_choice",
+            )
+        return replace(options, output=tools.forced())
+    if output is None and not tools.strict:
+        return options
+    form = chat_format.read(getattr(model, "chat_template", ""))
+    combined = None
+    if "grammar" in supports and (output is None or output.kind is FormatKind.JSON_SCHEMA):
+        combined = tools.optional(form.call_syntax, form.marks, output)
+    if combined is None and output is not None:
         raise UnsupportedParameter(
-            "A format of the response cannot be combined with tools; set 'tool_choice' to 'none'.",
+            "This format of the response cannot be combined with tools of this model; set "
+            "'tool_choice' to 'none' or 'required'.",
             param=output.param.partition(".")[0],
         )
-    if tools.required and "json_schema" not in supports:
-        raise UnsupportedParameter(
-            "A 'tool_choice' that requires a call is not supported by this model's engine; engines "
-            "that support it: openvino, llamacpp, torch, vllm.",
-            param="tool_choice",
-        )
-    return replace(options, output=tools.output())
+    unenforced = ("strict",) if combined is None else ()
+    return replace(options, output=combined, unenforced=unenforced)
 
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {

@@ -19,7 +19,7 @@ from fleet_server.admission import Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.choices import Choice, Choices, Slots
 from fleet_server.generation.options import GenerationOptions, check_vocabulary
-from fleet_server.generation.output import OutputParser
+from fleet_server.generation.output import OutputParser, Parser
 from fleet_server.generation.render import Renderer, StreamUsage, event_of_error
 from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.generation.timings import Timings
@@ -40,7 +40,7 @@ class PreparedPrompt:
 
     prompts: Sequence[Prompt]
     renderer: Renderer
-    parser: Callable[[], OutputParser] = OutputParser
+    parser: Callable[[], Parser] = OutputParser
     decode: Callable[[Sequence[int]], str] | None = None
 
 
@@ -172,7 +172,7 @@ class Generator:
         stack.callback(choices.cancel)
         stack.callback(self._finished, choices, started, slot.queue_ms)
         headers = server.headers(slot)
-        if unenforced := getattr(grammar, "unenforced", ()):
+        if unenforced := (*options.unenforced, *getattr(grammar, "unenforced", ())):
             headers[HEADER_UNENFORCED] = ", ".join(unenforced)
         return _Run(choices, prepared.renderer, headers, slot.queue_ms, started)
 

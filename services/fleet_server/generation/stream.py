@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fleet_contract.errors import FleetError, InternalError, Timeout
 from fleet_server.generation.detokenize import TextStream
 from fleet_server.generation.logprobs import ScoredToken, Scores, pieces_of
-from fleet_server.generation.output import OutputParser
+from fleet_server.generation.output import OutputParser, Parser
 from fleet_server.generation.pieces import Piece, merged, text_of
 from fleet_server.protocols import (
     ChatModel,
@@ -56,7 +56,7 @@ class TokenStream:
         sampling: Sampling,
         stop: Sequence[str],
         seconds: float,
-        parser: OutputParser | None = None,
+        parser: Parser | None = None,
         decode: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()

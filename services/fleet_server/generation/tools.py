@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract.api.tools import MAX_TOOLS
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.generation.formats.schema import MAX_CHARS, check_size, narrowed
-from fleet_server.generation.tool_parsers.forced_call import schema_of
+from fleet_server.generation.tool_parsers import call_grammar
+from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.protocols import OutputFormat
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+ANY_OBJECT = '{"type": "object"}'
 MODES = ("none", "auto", "required")
 NAME = re.compile("[a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`definition` is the function as chat templates get it."""
+    """`definition` is the function as chat templates get it, `place` that of its parameters in the
+    request."""
 
     name: str
     definition: dict[str, Any]
+    place: str = "tools"
+    strict: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -32,15 +37,21 @@ class Tool:
         found: dict[str, Any] = self.definition["parameters"]
         return found
 
+    def arguments(self) -> OutputFormat:
+        """The format of the arguments. Raises BadRequest."""
+        schema = {"type": "object", **self.parameters}
+        return OutputFormat(narrowed(schema, self.place), self.place, strict=self.strict)
+
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
     """The tools that the model may call, and those of which it must call one. `parallel`: it may
-    make several calls."""
+    make several calls; `named`: one tool was named, which is called once."""
 
     tools: tuple[Tool, ...] = ()
     required: tuple[Tool, ...] = ()
     parallel: bool = True
+    named: bool = False
 
     @property
     def definitions(self) -> list[dict[str, Any]]:
@@ -57,12 +68,31 @@ class ToolUse:
         """Length of all definitions."""
         return sum(len(json.dumps(each, ensure_ascii=False)) for each in self.definitions)
 
-    def output(self) -> OutputFormat | None:
-        """The format of the call that must be made."""
-        if not self.required:
-            return None
-        schema = schema_of([(tool.name, tool.parameters) for tool in self.required])
-        return OutputFormat(narrowed(schema, "tools"), "tools")
+    @property
+    def strict(self) -> bool:
+        """Whether the arguments of a tool must follow its schema."""
+        return any(tool.strict for tool in self.tools)
+
+    @property
+    def several(self) -> bool:
+        """Whether the calls that must be made may be more than one."""
+        return self.parallel and not self.named
+
+    def forced(self) -> OutputFormat:
+        """The format of the calls that must be made. Raises BadRequest."""
+        calls = [(tool.name, tool.arguments()) for tool in self.required]
+        return call_grammar.forced(calls, parallel=self.several)
+
+    def optional(
+        self, syntax: Syntax, loose: Sequence[str], output: OutputFormat | None
+    ) -> OutputFormat | None:
+        """The format of a text with calls that follow the schemas of strict tools, or of calls and
+        otherwise `output`; None if no grammar can follow the syntax. Raises BadRequest."""
+        calls = [
+            (tool.name, tool.arguments() if tool.strict else OutputFormat(ANY_OBJECT, tool.place))
+            for tool in self.tools
+        ]
+        return call_grammar.optional(calls, syntax, loose, output)
 
 
 NO_TOOLS = ToolUse()
@@ -109,7 +139,7 @@ def read_tools(raw: Any, choice: Any, parallel: bool | None, fields: ToolFields)
                 param="tool_choice",
                 code="unknown_tool",
             )
-    return ToolUse(tools, required, parallel is not False)
+    return ToolUse(tools, required, parallel is not False, name is not None)
 
 
 def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
@@ -153,7 +183,8 @@ def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
     if description is not None:
         definition["description"] = description
     definition["parameters"] = parameters or NO_PARAMETERS
-    return Tool(name, definition)
+    place = _inner(place, "parameters", fields)
+    return Tool(name, definition, place, bool(function.get("strict")))
 
 
 def _function(entry: Any, place: str, fields: ToolFields) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ class MessagesService:
         server.check_model_of(body)
         parsed = parse(body, server.spec)
         self._check(body, parsed, model)
-        options = with_calls(parsed.options, model.supports)
+        options = with_calls(parsed.options, model)
         chat = self._chat(parsed, model)
 
         async def prepare() -> PreparedPrompt:
@@ -100,5 +100,5 @@ class MessagesService:
         form = chat_format.read(getattr(model, "chat_template", ""))
         effort = effort_of(parsed.given, form)
         ending = CONTINUED if parsed.continues else NEW_TURN
-        options = with_calls(parsed.options, model.supports)
+        options = with_calls(parsed.options, model)
         return conversation(model, parsed.messages, options, effort, ending=ending)

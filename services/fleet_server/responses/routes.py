@@ -48,7 +48,7 @@ class ResponsesService:
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
-        options = with_calls(parsed.options, model.supports)
+        options = with_calls(parsed.options, model)
         chat = self._chat(parsed, options, model)
 
         async def prepare() -> PreparedPrompt:

@@ -27,7 +27,7 @@ from support.counting_speech import CountingModel
 from support.scripted_chat import ScriptedChat
 from support.tiny_bert import bert_config, bert_tensors, write_tokenizer
 
-SUPPORTS = ScriptedChat.supports | {"tools", "logprobs", "logit_bias"}
+SUPPORTS = ScriptedChat.supports | {"tools"}
 TEMPLATE = "{{ tools }}{{ enable_thinking }}<tool_call></tool_call></think>"
 READ_SECONDS = 1.0
 """Timeout of requests without progress, which are frequent in fuzzing."""

@@ -21,6 +21,7 @@ import llguidance
 
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_server.engines.guided import json_schema, lark
+from fleet_server.engines.guided.lark import Plan
 from fleet_server.engines.guided.masks import Masks, refusal
 from fleet_server.protocols import FormatKind, OutputFormat
 
@@ -61,14 +62,12 @@ class GuidedVocabulary:
 class Grammar:
     """A compiled format; `start` returns the masks of a new sequence. Thread-safe.
 
-    `source` is the format in Lark, `unenforced` are the keywords of a schema that it leaves out.
+    `unenforced` are the keywords of its schemas that it leaves out.
     """
 
-    def __init__(
-        self, matcher: Any, tokenizer: Any, source: str, param: str, unenforced: Sequence[str] = ()
-    ) -> None:
-        self.source = source
-        self.unenforced = tuple(unenforced)
+    def __init__(self, matcher: Any, tokenizer: Any, plan: Plan, param: str) -> None:
+        self.plan = plan
+        self.unenforced: tuple[str, ...] = ()
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._param = param
@@ -112,7 +111,7 @@ class GrammarCompiler:
             return future.result(self._deadline)
         except BadRequest as error:
             # A copy: the cached one would keep the frames of every request that it is raised in.
-            raise BadRequest(error.message, param=wanted.param, code=error.code) from None
+            raise BadRequest(error.message, param=error.param, code=error.code) from None
         except TimeoutError:
             raise BadRequest(
                 f"Compiling the schema takes longer than {self._deadline:g} seconds; use a simpler "
@@ -158,39 +157,51 @@ class GrammarCompiler:
                 future.set_exception(error)
 
     def _compiled(self, wanted: OutputFormat) -> Grammar:
+        source, param, parts = wanted.source, wanted.param, wanted.parts
         match wanted.kind:
-            case FormatKind.JSON_SCHEMA:
-                return self._schema(wanted)
             case FormatKind.REGEX:
-                return self._made(lark.of_regex(wanted.source), wanted.param, "pattern")
+                return self._made(Plan(lark.of_regex(source)), param, "pattern")
             case FormatKind.GRAMMAR:
-                source = lark.of_grammar(wanted.source, wanted.param)
-                return self._made(source, wanted.param, "grammar")
+                return self._made(Plan(lark.of_grammar(source, param)), param, "grammar")
+            case FormatKind.JSON_SCHEMA:
+                source, parts = "start: part_0", (wanted,)
+            case FormatKind.CALLS:
+                pass
+        unenforced: set[str] = set()
+        terms: list[str] = []
+        for part in parts:
+            term, left_out = self._schema(part)
+            terms.append(term)
+            unenforced |= left_out
+        made = self._made(Plan(source, tuple(terms), wanted.marks, wanted.loose), param)
+        made.unenforced = tuple(sorted(unenforced))
+        return made
 
-    def _schema(self, wanted: OutputFormat) -> Grammar:
+    def _schema(self, wanted: OutputFormat) -> tuple[str, set[str]]:
+        """The term of a schema, and the keywords it leaves out. Raises BadRequest."""
         try:
             given = json.loads(wanted.source)
             if not isinstance(given, dict):
                 raise ValueError("it is not an object")
             schema = json_schema.equivalent(given)
-            text = lark.of_schema(schema, {**self._white_space, **EXACT})
+            term = lark.schema_term(schema, {**self._white_space, **EXACT})
         except (ValueError, RecursionError) as error:
             raise refusal(str(error), wanted.param) from error
         try:
-            return self._made(text, wanted.param)
+            self._check(term, wanted.param)
+            return term, set()
         except BadRequest:
             if wanted.strict:
                 raise
         kept, dropped = json_schema.relaxed(schema, self._fits)
-        text = lark.of_schema(kept, {**self._white_space, **RELAXED})
-        made = self._made(text, wanted.param)
-        warnings = self._warnings(text)
-        made.unenforced = tuple(sorted(dropped | json_schema.unenforced(warnings, kept)))
-        return made
+        term = lark.schema_term(kept, {**self._white_space, **RELAXED})
+        warnings = self._check(term, wanted.param)
+        return term, dropped | json_schema.unenforced(warnings, kept)
 
-    def _made(self, source: str, param: str, what: str = "schema") -> Grammar:
+    def _made(self, plan: Plan, param: str, what: str = "schema") -> Grammar:
         tokenizer = self._loaded()
         limits = llguidance.LLParserLimits(**LIMITS)
+        source = plan.text(self._special)
         matcher = llguidance.LLMatcher(tokenizer, source, limits=limits, log_level=0)
         if matcher.is_error():
             raise refusal(matcher.get_error(), param, what)
@@ -198,20 +209,30 @@ class GrammarCompiler:
         mask = matcher.compute_bitmask()
         if matcher.is_error() or not any(mask):
             raise refusal(matcher.get_error(), param, what)
-        return Grammar(matcher, tokenizer, source, param)
+        return Grammar(matcher, tokenizer, plan, param)
+
+    def _check(self, term: str, param: str) -> list[str]:
+        """Compile a term alone, and return the warnings. Raises BadRequest."""
+        limits = llguidance.LLParserLimits(**LIMITS)
+        failed, found = llguidance.LLMatcher.validate_grammar_with_warnings(
+            f"start: {term}", self._loaded(), limits=limits
+        )
+        if failed:
+            raise refusal(found[0], param)
+        return list(found)
 
     def _fits(self, schema: Mapping[str, Any]) -> bool:
         """Whether a small schema compiles."""
         try:
-            source = lark.of_schema(schema, EXACT)
-        except ValueError:
+            self._check(lark.schema_term(schema, EXACT), "")
+        except (ValueError, BadRequest):
             return False
-        limits = llguidance.LLParserLimits(**LIMITS)
-        return not llguidance.LLMatcher.validate_grammar(source, self._loaded(), limits=limits)
+        return True
 
-    def _warnings(self, source: str) -> list[str]:
-        _, found = llguidance.LLMatcher.validate_grammar_with_warnings(source, self._loaded())
-        return list(found)
+    def _special(self, text: str) -> int | None:
+        """The id of the special token with this text."""
+        ids = [int(token) for token in self._tokens.encode(text)]
+        return ids[0] if len(ids) == 1 and ids[0] in self._tokens.special else None
 
     def _loaded(self) -> Any:
         """The vocabulary as an LLTokenizer, built once: it takes 0.1 s for each 25,000 tokens."""

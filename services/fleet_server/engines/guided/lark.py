@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llguidance.gbnf_to_lark import any_to_lark
@@ -21,21 +22,52 @@ MAX_RULES = 1000
 LINE_END = re.compile(r"\r\n?|\n")
 
 
-def of_schema(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+Special = Callable[[str], int | None]
+"""The id of the special token with a text; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A grammar whose rule is `start`, and the rules that it refers to.
+
+    `part_0` is the first of `parts`. `mark_0` is the first of `marks`, and `until_0` any text that
+    ends with it for the first time. `reasoned` are texts of the form `BEFORE`, which the source
+    defines, each of which ends with a special token in `loose`; `TEXT` is any text without special
+    tokens.
+    """
+
+    source: str
+    parts: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+
+    def text(self, special: Special) -> str:
+        """The grammar of a vocabulary."""
+        rules = [f"part_{number}: {part}" for number, part in enumerate(self.parts)]
+        for number, mark in enumerate(self.marks):
+            token = special(mark)
+            term, lazy = (quoted(mark), "[lazy]") if token is None else (f"<[{token}]>", "")
+            rules += [f"mark_{number}: {term}", f"until_{number}{lazy}: TEXT {term}"]
+        if self.marks:
+            found = [token for mark in self.loose if (token := special(mark)) is not None]
+            loose = " | ".join(f"<[{token}]>" for token in found)
+            rules += [
+                "TEXT: /(.|\\n)*/",
+                f"reasoned: (BEFORE ({loose}))*" if loose else 'reasoned: ""',
+            ]
+        return "\n".join([self.source, *rules])
+
+
+def schema_term(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """A JSON value that follows the schema; `options` are those of llguidance's JSON compiler.
     Raises ValueError for numbers that JSON does not have."""
     text = json.dumps({**schema, "x-guidance": options}, ensure_ascii=False, allow_nan=False)
-    return f"start: %json {text}"
+    return f"%json {text}"
 
 
 def of_regex(pattern: str) -> str:
     """A text that the whole pattern matches."""
     return f"start: /{_within_slashes(pattern)}/"
-
-
-def of_choice(texts: Sequence[str]) -> str:
-    """One of the texts."""
-    return "start: " + " | ".join(quoted(text) for text in texts)
 
 
 def of_grammar(text: str, param: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
-from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
@@ -55,6 +55,14 @@ SEEDS = (1 << 32) - 1
 """llama.cpp's seeds have 32 bits; the last one means a random seed."""
 
 
+@dataclass(frozen=True, slots=True)
+class LlamaFormat:
+    """A format in Lark, with the special tokens of the model."""
+
+    source: str
+    unenforced: tuple[str, ...]
+
+
 class LlamaChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
@@ -83,6 +91,7 @@ class LlamaChat:
         self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
         special = gguf_head.control_tokens(path)
         self._special = SpecialText(special)
+        self._control = frozenset(special)
         props = self._server.get("/props")
         self._begin: str = props["bos_token"]
         self.chat_template: str = props["chat_template"]
@@ -113,10 +122,11 @@ class LlamaChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
-    def compile(self, wanted: OutputFormat) -> Grammar:
+    def compile(self, wanted: OutputFormat) -> LlamaFormat:
         """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
-        return self._compiler.compile(wanted)
+        grammar = self._compiler.compile(wanted)
+        return LlamaFormat(grammar.plan.text(self._special_id), grammar.unenforced)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -135,6 +145,12 @@ class LlamaChat:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.vocabulary.decode(token_ids)
+
+    def _special_id(self, text: str) -> int | None:
+        if text not in self._control:
+            return None
+        ids = self.vocabulary.encode(text, False)
+        return ids[0] if len(ids) == 1 else None
 
     @property
     def healthy(self) -> bool:

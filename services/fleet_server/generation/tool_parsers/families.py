@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from fleet_server.generation.tool_parsers import deepseek_calls, gemma_calls, xml_calls
+from fleet_server.generation.tool_parsers import (
+    deepseek_calls,
+    dsml_calls,
+    gemma_calls,
+    xml_calls,
+)
 from fleet_server.generation.tool_parsers.call import short_id
 from fleet_server.generation.tool_parsers.json_calls import (
     FUNCTOOLS,
@@ -15,16 +21,35 @@ from fleet_server.generation.tool_parsers.json_calls import (
 )
 from fleet_server.generation.tool_parsers.mistral_calls import MARK, read_mistral
 from fleet_server.generation.tool_parsers.python_calls import read_python
-from fleet_server.generation.tool_parsers.syntax import Syntax
+from fleet_server.generation.tool_parsers.syntax import CallForm, Syntax
 
 GEMMA_QUOTE, FUNCTION_GEMMA_QUOTE = '<|"|>', "<escape>"
 
+JSON_CALL = CallForm('{"name": "NAME", "arguments": ', "}")
+JSON_LIST = replace(JSON_CALL, begin="[", between=", ", end="]")
+
 HERMES = Syntax(
-    "hermes", ("<tool_call>",), xml_calls.read_either, "</tool_call>", may_end=xml_calls.may_end
-)
+    "hermes", ("<tool_call>",), xml_calls.read_either, "</tool_call>", may_end=xml_calls.may_end,
+    form=JSON_CALL,
+)  # fmt: skip
 """Qwen, Hermes, Granite 4 and many others."""
-LLAMA = Syntax("llama", ("<|python_tag|>",), read_json, leads=("{",))
-MISTRAL = Syntax("mistral", (MARK,), read_mistral, tokens=("[ARGS]", "[CALL_ID]"), new_id=short_id)
+XML = replace(HERMES, name="xml", form=None)
+"""Qwen3-Coder and Qwen3.5."""
+LLAMA = Syntax(
+    "llama", ("<|python_tag|>",), read_json, leads=("{",),
+    form=CallForm('{"name": "NAME", "parameters": ', "}"),
+)  # fmt: skip
+LLAMA4 = Syntax(
+    "llama4", ("<|python_start|>",), read_python, "<|python_end|>", leads=("[",),
+    may_end=outside_text,
+)  # fmt: skip
+"""Llama 4, and Llama 3.2 with Python calls."""
+MISTRAL = Syntax(
+    "mistral", (MARK,), read_mistral, tokens=("[ARGS]", "[CALL_ID]"), new_id=short_id,
+    form=JSON_LIST,
+)  # fmt: skip
+MISTRAL_ARGS = replace(MISTRAL, name="mistral-args", form=CallForm("NAME[ARGS]"))
+"""Since 2025."""
 GEMMA = Syntax(
     "gemma", ("<|tool_call>",), gemma_calls.reader(GEMMA_QUOTE), "<tool_call|>",
     tokens=(GEMMA_QUOTE,), may_end=gemma_calls.outside(GEMMA_QUOTE),
@@ -36,20 +61,41 @@ FUNCTION_GEMMA = Syntax(
 )  # fmt: skip
 PHI = Syntax(
     "phi", ("<|tool_call|>",), read_functools, "<|/tool_call|>", leads=(f"{FUNCTOOLS}[",),
-    may_end=outside_text,
+    may_end=outside_text, form=JSON_LIST,
 )  # fmt: skip
-GRANITE = Syntax("granite", ("<|tool_call|>", "<tool_call>"), read_json)
+GRANITE = Syntax("granite", ("<|tool_call|>", "<tool_call>"), read_json, form=JSON_LIST)
 """Granite 3."""
 DEEPSEEK = Syntax(
     "deepseek", (deepseek_calls.BEGIN,), deepseek_calls.read_deepseek, deepseek_calls.END,
     tokens=(deepseek_calls.ONE_BEGIN, deepseek_calls.ONE_END, deepseek_calls.SEPARATOR),
+    form=CallForm(
+        f"{deepseek_calls.ONE_BEGIN}function{deepseek_calls.SEPARATOR}NAME\n```json\n",
+        f"\n```{deepseek_calls.ONE_END}", between="\n",
+    ),
 )  # fmt: skip
+DEEPSEEK_31 = replace(
+    DEEPSEEK, name="deepseek-v3.1",
+    form=CallForm(
+        f"{deepseek_calls.ONE_BEGIN}NAME{deepseek_calls.SEPARATOR}", deepseek_calls.ONE_END,
+        between="",
+    ),
+)  # fmt: skip
+DEEPSEEK_32 = Syntax(
+    "deepseek-v3.2",
+    (dsml_calls.BEGIN,),
+    dsml_calls.read_dsml,
+    dsml_calls.END,
+    tokens=(dsml_calls.MARK,),
+)
 LFM2 = Syntax("lfm2", ("<|tool_call_start|>",), read_python, "<|tool_call_end|>")
 PLAIN = Syntax(
     "json", ("<tool_call>",), read_fenced, "</tool_call>", leads=("{", "[", "```"),
-    may_end=outside_text,
+    may_end=outside_text, form=replace(JSON_CALL, between="\n"),
 )  # fmt: skip
 """Models without a syntax of their own."""
+
+HARMONY = Syntax("harmony", (), read_json)
+"""gpt-oss, whose whole text fleet_server.generation.tool_parsers.harmony parses."""
 
 Recognises = Callable[[str], bool]
 
@@ -61,13 +107,18 @@ def _has(*words: str) -> Recognises:
 BY_TEMPLATE: tuple[tuple[Recognises, Syntax], ...] = (
     (_has("<|tool_call>"), GEMMA),
     (_has("<start_function_call>"), FUNCTION_GEMMA),
-    (_has(deepseek_calls.BEGIN), DEEPSEEK),
+    (_has(dsml_calls.BEGIN), DEEPSEEK_32),
+    (_has(deepseek_calls.BEGIN, "```json"), DEEPSEEK),
+    (_has(deepseek_calls.BEGIN), DEEPSEEK_31),
     (_has("<|tool_call_start|>"), LFM2),
+    (_has(MARK, "[ARGS]"), MISTRAL_ARGS),
     (_has(MARK), MISTRAL),
+    (_has("<tool_call>", "<function="), XML),
     (_has("<tool_call>", "</tool_call>"), HERMES),
     (_has("<|tool_call|>", "<|start_of_role|>"), GRANITE),
     (_has("<tool_call>", "<|start_of_role|>"), GRANITE),
     (_has("<|tool|>", "<|/tool|>"), PHI),
+    (_has("<|python_start|>"), LLAMA4),
     (_has("<|python_tag|>"), LLAMA),
     (_has("ipython", "parameters"), LLAMA),
     (_has("<tool_call>"), HERMES),

@@ -17,10 +17,29 @@ def always(block: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class CallForm:
+    """How a block of calls with JSON arguments is written, if a grammar can enforce it.
+
+    The arguments of a call are between `head`, in which NAME is replaced, and `tail`; calls are
+    between `begin` and `end`, separated by `between`, or None if there is only one.
+    """
+
+    head: str
+    tail: str = ""
+    begin: str = ""
+    between: str | None = None
+    end: str = ""
+
+
+NAME = "NAME"
+"""Stands for the name of a function; not in any mark."""
+
+
+@dataclass(frozen=True, slots=True)
 class Syntax:
     """`opens` begin a block anywhere in a text, `leads` only at its beginning, where they are part
     of the block. A block ends with `close`, if `may_end` holds for what precedes it, or with the
-    text. `tokens` are further special tokens within a block.
+    text. `tokens` are further special tokens within a block. `form` is how blocks are written.
     """
 
     name: str
@@ -31,6 +50,7 @@ class Syntax:
     tokens: tuple[str, ...] = ()
     may_end: Callable[[str], bool] = always
     new_id: NewId = long_id
+    form: CallForm | None = None
 
     @property
     def marks(self) -> tuple[str, ...]:

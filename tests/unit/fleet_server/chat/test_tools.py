@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fleet_server.protocols import NO_ARGUMENTS
+from fleet_contract.names import HEADER_UNENFORCED
+from fleet_server.protocols import NO_ARGUMENTS, FormatKind
 from support.recorded_calls import json_of
 
 HERMES = "{{ tools }}<tool_call></tool_call>"
@@ -20,7 +21,7 @@ TOOLS = [
     }
     for name in ("f", "g")
 ]
-ALL = frozenset({"tools", "response_format", "json_schema"})
+ALL = frozenset({"tools", "response_format", "json_schema", "grammar"})
 CALL = f"<tool_call>\n{json_of(('f', {'a': 'é'}))}\n</tool_call>"
 HELLO = {"role": "user", "content": "hello"}
 TURN: dict[str, Any] = {
@@ -121,15 +122,68 @@ async def test_a_required_call_follows_a_grammar(serve: Any, scripted: Any) -> N
     text = json_of(("g", {"a": "}"})) + "never reached"
     for template in (QWEN3, ""):
         with serve(made(scripted, text, template)) as live:
-            (choice,) = (await live.chat(tools=TOOLS, tool_choice="required")).json()["choices"]
+            one = {"tool_choice": "required", "parallel_tool_calls": False}
+            (choice,) = (await live.chat(tools=TOOLS, **one)).json()["choices"]
             (sampling,) = live.model.asked
             ((_, arguments),) = live.model.prompts
         assert choice["finish_reason"] == "tool_calls"
         (call,) = choice["message"]["tool_calls"]
         assert call["function"] == {"name": "g", "arguments": '{"a": "}"}'}
-        assert [each["properties"]["name"] for each in json.loads(sampling.grammar.source)["anyOf"]
-                ] == [{"const": "f"}, {"const": "g"}]  # fmt: skip
+        assert sampling.grammar.kind is FormatKind.CALLS
+        assert len(sampling.grammar.parts) == 2
         assert arguments.variables == ({"enable_thinking": False} if template else {})
+
+
+async def test_several_required_calls(serve: Any, scripted: Any) -> None:
+    calls = [("g", {"a": "}"}), ("f", {"a": "é"})]
+    with serve(made(scripted, "\n".join(map(json_of, calls)))) as live:
+        (choice,) = (await live.chat(tools=TOOLS, tool_choice="required")).json()["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    found = [each["function"] for each in choice["message"]["tool_calls"]]
+    assert [(each["name"], json.loads(each["arguments"])) for each in found] == calls
+    assert choice["message"]["content"] is None
+
+
+async def test_calls_of_strict_tools_follow_a_grammar_besides_text(
+    serve: Any, scripted: Any
+) -> None:
+    strict = [{**TOOLS[0], "function": {**TOOLS[0]["function"], "strict": True}}]
+    with serve(made(scripted, f"<think>Hm.</think>Ok.{CALL}")) as live:
+        answer = await live.chat(tools=strict)
+        (sampling,) = live.model.asked
+        ((_, arguments),) = live.model.prompts
+    assert sampling.grammar.free
+    assert arguments.variables == {}
+    message = answer.json()["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("Hm.", "Ok.")
+    assert len(message["tool_calls"]) == 1
+    assert HEADER_UNENFORCED not in answer.headers
+    with serve(made(scripted, "x", "{{ tools }}<|tool_call>")) as live:
+        answer = await live.chat(tools=strict)
+    assert answer.headers[HEADER_UNENFORCED] == "strict"
+
+
+async def test_a_format_or_a_call(serve: Any, scripted: Any) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
+    for text, finish in ((CALL, "tool_calls"), ('{"a": [1]}', "stop")):
+        with serve(made(scripted, text)) as live:
+            (choice,) = (await live.chat(tools=TOOLS, response_format=form)).json()["choices"]
+        assert choice["finish_reason"] == finish
+        assert choice["message"]["content"] == (None if finish == "tool_calls" else text)
+
+
+async def test_harmony(serve: Any, scripted: Any) -> None:
+    text = (
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary "
+        'to=functions.f <|constrain|>json<|message|>{"a": "é"}'
+    )
+    template = "{{ tools }}{{ messages }}<|start|><|channel|><|message|>"
+    with serve(made(scripted, text, template)) as live:
+        body = (await live.chat(tools=TOOLS)).json()
+    (choice,) = body["choices"]
+    assert choice["message"]["reasoning_content"] == "Hm."
+    assert [each["function"]["name"] for each in choice["message"]["tool_calls"]] == ["f"]
+    assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
 
 
 async def test_a_call_that_is_cut_off(serve: Any, scripted: Any) -> None:
@@ -188,7 +242,7 @@ async def test_templates_without_tools_get_text(serve: Any, scripted: Any) -> No
         ((messages, arguments),) = live.model.prompts
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert '"name": "g"' in messages[0]["content"]
-    assert arguments.tools == ()
+    assert list(arguments.tools) == []
     assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
 
 

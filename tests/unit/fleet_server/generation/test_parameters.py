@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from fleet_server.generation.parameters import (
 )
 from fleet_server.generation.tools import Tool, ToolUse
 from fleet_server.metrics import Metrics
-from fleet_server.protocols import OutputFormat
+from fleet_server.protocols import FormatKind, OutputFormat
 
 ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
 NONE: frozenset[str] = frozenset()
@@ -110,25 +109,66 @@ def test_tools_need_an_engine_with_a_chat_template(body: dict[str, Any]) -> None
     assert caught.value.param in body
 
 
-def test_a_call_is_enforced_by_engines_with_schemas() -> None:
-    tool = Tool("f", {"name": "f", "parameters": {"type": "object", "properties": {}}})
-    plain = GenerationOptions(5, 1, 1)
-    formatted = replace(plain, output=OutputFormat("{}", "response_format.json_schema.schema"))
-    may, must = (
-        replace(plain, tools=ToolUse((tool,))),
-        replace(plain, tools=ToolUse((tool,), (tool,))),
-    )
-    assert with_calls(formatted, ALL) == formatted
-    assert with_calls(may, NONE) == may
-    found = with_calls(must, ALL).output
+@dataclass
+class Model:
+    supports: frozenset[str]
+    chat_template: str = ""
+
+
+def combined(options: GenerationOptions, supports: Any, template: str = "") -> GenerationOptions:
+    model: Any = Model(frozenset(supports), template)
+    return with_calls(options, model)
+
+
+TOOL = Tool("f", {"name": "f", "parameters": {"type": "object", "properties": {}}}, "tools[0]")
+PLAIN = GenerationOptions(5, 1, 1)
+FORMATTED = replace(PLAIN, output=OutputFormat("{}", "response_format.json_schema.schema"))
+MAY, MUST = (
+    replace(PLAIN, tools=ToolUse((TOOL,))),
+    replace(PLAIN, tools=ToolUse((TOOL,), (TOOL,))),
+)
+STRICT = replace(PLAIN, tools=ToolUse((replace(TOOL, strict=True),)))
+GRAMMAR = ALL | {"grammar", "json_schema"}
+
+
+def test_a_call_is_enforced_by_engines_with_grammars() -> None:
+    assert combined(FORMATTED, GRAMMAR) == FORMATTED
+    assert combined(MAY, NONE) == MAY
+    found = combined(MUST, GRAMMAR).output
     assert found is not None
-    assert json.loads(found.source)["properties"]["name"] == {"const": "f"}
+    assert '"{\\"name\\": \\"f\\"' in found.source
+    assert (found.kind, found.free) == (FormatKind.CALLS, False)
+    assert [part.param for part in found.parts] == ["tools[0]"]
     with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
-        with_calls(must, NONE)
+        combined(MUST, ALL)
     assert caught.value.param == "tool_choice"
-    with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
-        with_calls(replace(formatted, tools=may.tools), ALL)
-    assert caught.value.param == "response_format"
+
+
+def test_arguments_of_strict_tools_are_enforced_where_they_have_a_form() -> None:
+    found = combined(STRICT, GRAMMAR)
+    assert found.output is not None
+    assert found.output.free
+    assert found.unenforced == ()
+    for supports, template in ((ALL, ""), (GRAMMAR, "{{ tools }}<|tool_call>")):
+        found = combined(STRICT, supports, template)
+        assert (found.output, found.unenforced) == (None, ("strict",))
+
+
+def test_a_format_besides_calls() -> None:
+    both = replace(FORMATTED, tools=MAY.tools)
+    found = combined(both, GRAMMAR).output
+    assert found is not None
+    assert not found.free
+    assert [part.source for part in found.parts] == ['{"type": "object"}', "{}"]
+    pattern = OutputFormat("a", "structured_outputs.regex", FormatKind.REGEX)
+    for options, template in (
+        (both, "{{ tools }}<|tool_call>"), (replace(both, output=pattern), "")
+    ):  # fmt: skip
+        with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
+            combined(options, GRAMMAR, template)
+        assert caught.value.param in ("response_format", "structured_outputs")
+    must = replace(FORMATTED, tools=MUST.tools)
+    assert combined(must, GRAMMAR).output == combined(MUST, GRAMMAR).output
 
 
 @pytest.mark.parametrize("more", [{}, {"other": 1}, {"other": 1, "another": 2}])

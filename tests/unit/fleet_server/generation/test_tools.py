@@ -41,7 +41,6 @@ def test_templates_get_name_description_and_parameters() -> None:
     assert used.required == ()
     assert used.parallel
     assert used.schemas["f"] == SCHEMA
-    assert used.output() is None
 
 
 @pytest.mark.parametrize(
@@ -66,13 +65,29 @@ def test_tools_that_must_not_be_called_are_not_used() -> None:
 
 
 def test_the_format_of_a_required_call() -> None:
-    output = read([tool(parameters=SCHEMA), tool("g")], "required").output()
-    assert output is not None
+    strict = tool("g")
+    strict["function"]["strict"] = True
+    output = read([tool(parameters=SCHEMA), strict], "required").forced()
     assert output.param == "tools"
-    first, second = json.loads(output.source)["anyOf"]
-    assert first["properties"]["name"] == {"const": "f"}
-    assert first["properties"]["arguments"] == {**SCHEMA, "additionalProperties": False}
-    assert second["properties"]["arguments"]["properties"] == {}
+    first, second = output.parts
+    place = "tools[{}].function.parameters"
+    assert json.loads(first.source) == {"type": "object", **SCHEMA, "additionalProperties": False}
+    assert (first.param, first.strict) == (place.format(0), False)
+    assert json.loads(second.source)["properties"] == {}
+    assert (second.param, second.strict) == (place.format(1), True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "parallel", "several"),
+    [
+        ("required", True, True), ("required", False, False),
+        ({"type": "function", "function": {"name": "f"}}, True, False),
+    ],
+)  # fmt: skip
+def test_how_many_calls_must_be_made(choice: Any, parallel: bool, several: bool) -> None:
+    used = read([tool()], choice, parallel=parallel)
+    assert used.several == several
+    assert ("{0,7}" in used.forced().source) == several
 
 
 @pytest.mark.parametrize(

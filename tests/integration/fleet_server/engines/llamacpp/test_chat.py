@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.llamacpp.chat import LlamaChat
 from fleet_server.generation.formats.schema import narrowed
+from fleet_server.generation.tool_parsers import call_grammar, families
+from fleet_server.generation.tool_parsers.call_grammar import optional
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ChatModel,
     Finish,
+    FormatKind,
     Generation,
     OutputFormat,
     Sampling,
@@ -155,6 +160,35 @@ def test_generations_follow_a_schema(model: LlamaChat) -> None:
     assert last.finish is Finish.STOP
     assert set(found) == {"name", "age"}
     assert isinstance(found["age"], int)
+
+
+def test_patterns_and_grammars(model: LlamaChat) -> None:
+    gbnf = 'root ::= [a-c] [a-c] "-" [0-9]'
+    for source, kind in (("[a-c]{2}-[0-9]", FormatKind.REGEX), (gbnf, FormatKind.GRAMMAR)):
+        grammar = model.compile(OutputFormat(source, "p", kind))
+        sampling = Sampling(20, temperature=1.0, seed=4, grammar=grammar)
+        text, _, last = Running(model, "Say something.", sampling).wait()
+        assert re.fullmatch("[a-c]{2}-[0-9]", text)
+        assert last.finish is Finish.STOP
+
+
+def test_calls_besides_any_text(model: LlamaChat) -> None:
+    """The end of a turn is a control token of SmolLM2, which serves as a mark."""
+    [end] = model.vocabulary.encode("<|im_start|>", False)
+    syntax = replace(families.HERMES, opens=("<|im_start|>",))
+    arguments = OutputFormat('{"type": "object", "additionalProperties": false}', "p")
+    wanted = optional([("now", arguments)], syntax, ())
+    assert wanted is not None
+    grammar = model.compile(wanted)
+    assert f"until_0: TEXT <[{end}]>" in grammar.source
+    text, _, last = Running(
+        model, "Say hello.", Sampling(12, temperature=0, grammar=grammar)
+    ).wait()
+    assert text
+    assert last.error is None
+    forced = model.compile(call_grammar.forced([("now", arguments)], parallel=False))
+    text = Running(model, "Call now.", Sampling(40, temperature=0, grammar=forced)).wait()[0]
+    assert text == '{"name": "now", "arguments": {}}'
 
 
 def test_white_space_is_not_repeated(model: LlamaChat) -> None:

@@ -145,7 +145,12 @@ def test_mistral_ids_are_what_its_templates_accept() -> None:
         ("<|turn>model\\n<|tool_call>call:<tool_call|>", "gemma"),
         ("<start_of_turn>model <start_function_call>", "functiongemma"),
         ("<|system|>{{ tools }}<|tool|>[]<|/tool|><|end|>", "phi"),
-        ("<｜Assistant｜><｜tool▁calls▁begin｜>", "deepseek"),
+        ("<｜Assistant｜><｜tool▁calls▁begin｜>function```json", "deepseek"),
+        ("<｜Assistant｜><｜tool▁calls▁begin｜>", "deepseek-v3.1"),
+        ("<｜Assistant｜><｜DSML｜function_calls>", "deepseek-v3.2"),
+        ("<|header_start|>ipython <|python_start|>", "llama4"),
+        ("<tool_call>\\n<function=a>\\n</function>\\n</tool_call>", "xml"),
+        ("[AVAILABLE_TOOLS] [TOOL_CALLS]f[ARGS]{}", "mistral-args"),
         ("<|tool_list_start|> <|tool_call_start|>", "lfm2"),
         ("<|im_start|>{{ message.content }}<|im_end|>", "json"),
     ],
@@ -157,4 +162,4 @@ def test_the_chat_template_chooses_the_syntax(template: str, name: str) -> None:
 def test_every_family_is_chosen_by_a_template() -> None:
     names = {syntax.name for _, syntax in families.BY_TEMPLATE}
     found = {value.name for value in vars(families).values() if isinstance(value, Syntax)}
-    assert found == names | {"json"}
+    assert found == names | {"json", "harmony"}

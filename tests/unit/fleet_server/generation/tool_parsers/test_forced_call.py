@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_server.generation.pieces import CallArguments, CallStart, Text
 from fleet_server.generation.tool_parsers.call import long_id
-from fleet_server.generation.tool_parsers.forced_call import ForcedCall, schema_of
+from fleet_server.generation.tool_parsers.forced_call import ForcedCall
 from support.recorded_calls import (
     TRICKY,
     calls_of,
@@ -58,29 +58,22 @@ def test_a_text_cut_before_the_arguments_is_text() -> None:
     assert not parser.called
 
 
-def test_the_schema_of_one_tool() -> None:
-    parameters = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
-    schema = schema_of([("f", parameters)])
-    assert schema["properties"]["name"] == {"const": "f"}
-    assert schema["properties"]["arguments"] == {"type": "object", **parameters}
-    assert list(schema["properties"]) == schema["required"] == ["name", "arguments"]
+@settings(max_examples=40)
+@given(st.lists(st.dictionaries(st.text(), VALUES, max_size=3), min_size=1, max_size=4), CUTS)
+def test_several_calls(calls: list[dict[str, Any]], cuts: list[int]) -> None:
+    text = "\n".join(json.dumps({"name": "f", "arguments": each}) for each in calls)
+    parser = ForcedCall(long_id, single=False)
+    pieces = run(parser, split(text, cuts))
+    assert calls_of(pieces) == [("f", each) for each in calls]
+    assert text_of(pieces) == ""
+    assert parser.called
+    assert not parser.done
 
 
-def test_references_follow_the_schema_to_its_place() -> None:
-    tree = {
-        "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}, "top": {"$ref": "#"}}}},
-        "properties": {"$ref": {"$ref": "#/$defs/node"}},
-        "enum": [{"$ref": "#/x"}],
-    }
-    one, two = schema_of([("f", {}), ("g", tree)])["anyOf"]
-    assert one["properties"]["arguments"] == {"type": "object"}
-    place = "#/anyOf/1/properties/arguments"
-    moved = two["properties"]["arguments"]
-    assert moved["properties"] == {"$ref": {"$ref": f"{place}/$defs/node"}}
-    assert moved["$defs"]["node"]["properties"] == {
-        "next": {"$ref": f"{place}/$defs/node"}, "top": {"$ref": place},
-    }  # fmt: skip
-    assert moved["enum"] == [{"$ref": "#/x"}]
+def test_a_later_call_that_is_cut_off_is_text() -> None:
+    text = '{"name": "f", "arguments": {}}\n{"name": "f'
+    pieces = run(ForcedCall(long_id, single=False), list(text))
+    assert (calls_of(pieces), text_of(pieces)) == ([("f", {})], '{"name": "f')
 
 
 def test_what_the_schema_allows_is_what_is_parsed() -> None:
