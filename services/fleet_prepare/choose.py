@@ -128,7 +128,11 @@ class _Decision:
             "mps": "no Metal",
             "gpu": "no Intel GPU that this process may open (NVIDIA's are `cuda`)",
             "npu": "no Intel NPU that this process may open",
-        }.get(kind, "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
+        }.get(
+            kind,
+            "no NVIDIA GPU, and no AMD GPU that a ROCm build of torch uses, or "
+            "CUDA_VISIBLE_DEVICES hides it",
+        )
         raise CannotServe(
             f"{self._spec.model} requires device {wanted}; this machine has {name}.",
             "Set device (or MODEL_DEVICE) to auto or cpu.",

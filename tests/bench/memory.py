@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import lean
+import orjson
 import stack
-from in_process import chat_bodies, embedding_bodies
+from in_process import embedding_bodies
 from shares import BOUNDARY, recordings
 
+from fleet_bench.words import text
 from fleet_contract.launch import encode
 
 MIB = 1024
 FIELDS = ("Rss", "Pss", "Anonymous")
 LETTERS = {"c": stack.CHAT, "e": stack.EMBEDDING, "s": stack.SPEECH}
-CLIENTS = 16
+CLIENTS, WORDS, NEW_TOKENS = 16, 60, 8
 
 
 def kib(pid: int) -> dict[str, int]:
@@ -41,7 +43,15 @@ def row(model: str, when: str, pid: int) -> list[Any]:
 
 
 def chats(url: str, number: int) -> None:
-    lean.exchange(url, "/v1/chat/completions", chat_bodies(0, number), CLIENTS)
+    """Distinct prompts of about 100 tokens, with few new ones."""
+    bodies = (
+        orjson.dumps({
+            "model": stack.CHAT, "max_tokens": NEW_TOKENS, "temperature": 0,
+            "messages": [{"role": "user", "content": text(at, WORDS)}],
+        })
+        for at in range(number)
+    )  # fmt: skip
+    lean.exchange(url, "/v1/chat/completions", bodies, CLIENTS)
 
 
 def embeddings(url: str, number: int) -> None:

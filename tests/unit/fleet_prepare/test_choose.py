@@ -129,7 +129,7 @@ def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("machine", "device", "words"),
     [
-        (CPU_TORCH, "cuda", "no NVIDIA GPU"),
+        (CPU_TORCH, "cuda", "no NVIDIA GPU, and no AMD GPU that a ROCm build of torch uses"),
         (CPU_TORCH, "mps", "no Metal"),
         (Machine("cuda", has_torch=True, torch_cuda=False), "cuda:0", "torch has no CUDA"),
         (Machine("cuda", has_torch=False, torch_cuda=False), "cuda", "torch is not installed"),
