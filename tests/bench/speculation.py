@@ -21,6 +21,8 @@ from fleet_contract.spec_parts import Speculative
 
 AT_ONCE = (1, 4, 16)
 WORDS = 120
+SETTINGS = {"HEARTBEAT_SECONDS": "0"}
+"""No comments in streams, which `tokens_of` does not read."""
 
 
 def bodies(first: int, number: int) -> Iterator[bytes]:
@@ -50,7 +52,7 @@ def main() -> None:
     plain = stack.spec_of(stack.CHAT)
     guessing = stack.spec_of(stack.CHAT, speculative=Speculative(prompt_lookup=True))
     rows: list[list[Any]] = []
-    with stack.server(plain) as first, stack.server(guessing) as second:
+    with stack.server(plain, SETTINGS) as first, stack.server(guessing, SETTINGS) as second:
         number = 0
         for at_once in AT_ONCE:
             rates: tuple[list[float], list[float]] = ([], [])
