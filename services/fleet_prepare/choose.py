@@ -40,7 +40,10 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.TORCH, Task.SPEECH): "fleet_server.engines.torch:TorchSpeech",
 }
 
-SPECULATION: dict[Engine, frozenset[str]] = {Engine.OPENVINO: frozenset({"promptLookup"})}
+SPECULATION: dict[Engine, frozenset[str]] = {
+    Engine.OPENVINO: frozenset({"promptLookup"}),
+    Engine.LLAMACPP: frozenset({"promptLookup"}),
+}
 """Methods of speculative decoding that engines have, by their names on the wire."""
 CONVERTED = (Quantization.INT8, Quantization.INT4)
 INTEL = ("gpu", "npu")

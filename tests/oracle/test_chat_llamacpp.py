@@ -100,3 +100,21 @@ def result(steps: queue.Queue[Step]) -> tuple[str, int]:
         if step.finish is not None:
             assert number == NEW or step.finish is Finish.STOP
             return text, number
+
+
+def test_guesses_from_the_prompt_leave_greedy_tokens_unchanged(tmp_path: Path) -> None:
+    path = tiny_gguf.write(tmp_path / "tiny.gguf", CASES["qwen3"])
+    lookup = {"promptLookup": True, "ngram": 2, "tokens": 5}
+    guessing = ModelSpec.model_validate({**SPEC.to_wire(), "speculative": lookup})
+    messages = [{"role": "user", "content": text} for text in (*QUESTIONS, "a b c a b c a b")]
+    texts, accepted = [], []
+    for spec in (SPEC, guessing):
+        engine = LlamaChat(spec, path, 1)
+        prompts = [engine.prompt([message], []) for message in messages]
+        body = completion(prompts[-1].state, Sampling(3 * NEW, temperature=0), cache_prompt=True)
+        found = engine._server.post("/completion", body | {"stream": False})
+        accepted.append(found["timings"].get("draft_n_accepted", 0))
+        texts.append([(found["content"], 3 * NEW), *together(engine, prompts)])
+        engine.close()
+    assert texts[0] == texts[1]
+    assert accepted[0] == 0 < accepted[1]

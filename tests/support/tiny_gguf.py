@@ -38,10 +38,10 @@ def write(
     """
     family = config["model_type"]
     writer = gguf.GGUFWriter(path, family)
-    _write_shape(writer, config)
+    write_shape(writer, config)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    _write_tokenizer(writer, config)
+    write_tokenizer(writer, config)
     names = gguf.get_tensor_name_map(architecture(family), config["num_hidden_layers"])
     tensors = tiny_chat.random_tensors(config, seed)
     if pooling is gguf.PoolingType.RANK:
@@ -70,7 +70,8 @@ def _head(config: Mapping[str, Any]) -> int:
     return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
 
 
-def _write_shape(writer: Any, config: Mapping[str, Any]) -> None:
+def write_shape(writer: Any, config: Mapping[str, Any]) -> None:
+    """The hyperparameters in `config`, in the keys of transformers."""
     for name, value in {
         "block_count": config["num_hidden_layers"],
         "context_length": config["max_position_embeddings"],
@@ -85,7 +86,8 @@ def _write_shape(writer: Any, config: Mapping[str, Any]) -> None:
         getattr(writer, f"add_{name}")(value)
 
 
-def _write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
+def write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
+    """The tokenizer of tiny_chat, Llama's or Qwen's by `model_type`."""
     kind = "llama" if config["model_type"] == "llama" else "qwen"
     parts = json.loads(tiny_chat.tokenizer(kind).to_str())["model"]
     tokens = [f"[PAD{number}]" for number in range(config["vocab_size"])]

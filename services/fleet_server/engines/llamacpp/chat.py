@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import xllamacpp
+
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
@@ -49,6 +51,7 @@ LLGUIDANCE = "%llguidance {}"
 """The first line of a grammar that llama.cpp passes to llguidance."""
 SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """Flexible white space may be repeated without end in llama.cpp's version of llguidance."""
+PROMPT_LOOKUP = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
@@ -81,6 +84,8 @@ class LlamaChat:
         cache = KvCache.fit(found, spec, self.max_concurrent)
         self.context_length = cache.context_length
         self._prefix = spec.cache.prefix
+        lookup = spec.speculative
+        self._guesses = lookup.tokens + 1 if lookup.prompt_lookup else 0
         params = _params(path, spec, cache, self.max_concurrent, threads)
         self.adapters = tuple(adapters)
         params.lora_adapters = [lora(name, found) for name, found in adapters.items()]
@@ -139,7 +144,8 @@ class LlamaChat:
                 for number, name in enumerate(self.adapters)
             ]
         steps = StepReader(self.vocabulary, sampling.logprobs)
-        running = Running(body, prompt.num_tokens + sampling.max_tokens, emit, steps)
+        tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
+        running = Running(body, tokens, emit, steps)
         self._scheduler.submit(running)
         return running
 
@@ -208,6 +214,10 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     params.n_ctx = cache.tokens
     params.n_batch = params.n_ubatch = min(PREFILL, spec.batching.max_tokens)
     params.n_threads_http = at_once + OTHER_CONNECTIONS
+    if spec.speculative.prompt_lookup:
+        params.speculative.types = [PROMPT_LOOKUP]
+        params.speculative.ngram_simple.size_n = spec.speculative.ngram
+        params.speculative.ngram_simple.size_m = spec.speculative.tokens
     return params
 
 
