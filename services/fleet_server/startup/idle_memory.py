@@ -51,13 +51,19 @@ class IdleMemory:
         self._released = True
 
     async def keep(self) -> None:
-        """Check for ever."""
+        """Return what loading has left, then check for ever."""
+        work = self.after_loading
         while True:
             try:
-                await self.check()
+                await work()
             except Exception:
                 logger.exception("memory could not be given back")
+            work = self.check
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def after_loading(self) -> None:
+        """Return what loading has left, also if requests never pause."""
+        await asyncio.to_thread(self._trim)
 
     async def check(self) -> None:
         """Give back what can be given back now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.startup import idle_memory
 from fleet_server.startup.idle_memory import CHECK_SECONDS, GROWN_BYTES, Action, IdleMemory, action
 from fleet_server.state import ServerState
+from support.waiting import until_async
 
 
 @pytest.mark.parametrize(
@@ -65,4 +67,17 @@ async def test_a_model_gives_its_memory_up_once_after_each_request(
         assert model.released == released
     # The first idle check, and the one after each release, look for freed memory.
     assert trims == [tmp_path] * 2
+    state.close()
+
+
+async def test_what_loading_has_left_is_returned_even_if_requests_never_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ServerState(ModelSpec.model_validate({"model": "m"}), 1)
+    trims: list[Path] = []
+    monkeypatch.setattr(idle_memory.memory, "release_files", trims.append)
+    keeping = asyncio.create_task(IdleMemory(state, tmp_path).keep())
+    await until_async(lambda: trims)
+    keeping.cancel()
+    assert trims == [tmp_path]
     state.close()
