@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from fleet_contract.pod.container import ObjectRef
+from fleet_contract.pod.container import ObjectRef, PodPart
 from fleet_contract.spec_base import SpecPart
 
 MIB = 1024 * 1024
@@ -211,6 +211,22 @@ class ImageInputs(SpecPart):
     IP addresses or CIDR blocks; `*` stands for every public address."""
 
 
+class ExpectedCall(SpecPart):
+    """A tool call that the response must contain."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    """Name of the function, the only tool of the request."""
+    arguments: PodPart = Field(default_factory=dict)
+    """Arguments that the call must have; their types are the function's parameters."""
+
+
+class ExpectedJson(SpecPart):
+    """JSON that the response must be, generated as structured output."""
+
+    json_schema: PodPart = Field(alias="schema")
+    """A JSON Schema."""
+
+
 class GoldenCheck(SpecPart):
     """A request with a known result."""
 
@@ -218,6 +234,10 @@ class GoldenCheck(SpecPart):
     """Chat prompt, decoded greedily."""
     contains: str | None = None
     """Text the response must contain."""
+    tool_call: ExpectedCall | None = None
+    """Call that the model must make."""
+    matches: ExpectedJson | None = None
+    """Schema that the response must follow to its end; `contains` may check its values."""
     similar: list[str] = Field(default_factory=list, max_length=2)
     """Two texts with similar embeddings."""
     min_cosine: float = Field(default=0.5, ge=-1, le=1)

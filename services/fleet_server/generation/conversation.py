@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -99,14 +99,19 @@ class Conversation:
 
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
+        return PreparedPrompt(
+            (prompt,), renderer, partial(self.parser, prompt), self.decoder(model)
+        )
+
+    def decoder(self, model: ChatModel) -> Callable[[Sequence[int]], str] | None:
+        """Decodes tokens so that the marks in the text are visible; None if `decode` does."""
         marks = self.form.marks if not self.guided or self.free else ()
         if self.tools.tools and not self.tools.required:
             marks += self._syntax.marks
         visible = visible_marks(model, marks)
-        decode = VisibleMarks(model.decode, visible) if visible else None
-        return PreparedPrompt((prompt,), renderer, partial(self._parser, prompt), decode)
+        return VisibleMarks(model.decode, visible) if visible else None
 
-    def _parser(self, prompt: Prompt) -> Parser:
+    def parser(self, prompt: Prompt) -> Parser:
         """The parser of one text."""
         calls: CallParser | None = None
         if self.tools.required:

@@ -6,7 +6,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,8 +44,20 @@ def warm(spec: ModelSpec, model: Any) -> None:
 def chat_text(model: ChatModel, content: str, max_tokens: int) -> str:
     """The greedy reply to one user message."""
     prompt = model.prompt([{"role": "user", "content": content}], [])
-    [reply] = _generate(model, [prompt], max_tokens)
-    return reply.text or model.decode(reply.token_ids)
+    return reply_text(model, prompt, max_tokens)
+
+
+def reply_text(
+    model: ChatModel,
+    prompt: Prompt,
+    max_tokens: int,
+    *,
+    grammar: Any = None,
+    decode: Callable[[Sequence[int]], str] | None = None,
+) -> str:
+    """The greedy text after a prompt; `decode` replaces the model's."""
+    [reply] = _generate(model, [prompt], max_tokens, grammar)
+    return reply.text or (decode or model.decode)(reply.token_ids)
 
 
 def _chat(model: ChatModel, batch_size: int) -> None:
@@ -73,9 +85,11 @@ def _together(run: Callable[[], Any], at_once: int) -> None:
             future.result()
 
 
-def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[_Reply]:
+def _generate(
+    model: ChatModel, prompts: list[Prompt], max_tokens: int, grammar: Any = None
+) -> list[_Reply]:
     collectors = [_Collector() for _ in prompts]
-    sampling = Sampling(max_tokens=max_tokens, temperature=0)
+    sampling = Sampling(max_tokens=max_tokens, temperature=0, grammar=grammar)
     for prompt, collector in zip(prompts, collectors, strict=True):
         model.submit(prompt, sampling, collector)
     return [collector.wait() for collector in collectors]

@@ -81,6 +81,8 @@ ACCEPTED: list[dict[str, Any]] = [
     {"envFrom": [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}}]},
     {"golden": [{"prompt": "x", "contains": "y"}, {"similar": ["a", "b"]}]},
     {"golden": [{"prompt": "x", "contains": "y", "similar": []}]},
+    {"golden": [{"prompt": "x", "toolCall": {"name": "f", "arguments": {"a": [1]}}}]},
+    {"golden": [{"prompt": "x", "matches": {"schema": {"type": "object"}}, "contains": "y"}]},
 ]
 
 
@@ -117,7 +119,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"source": "https://h/f"}, "a source of https:// needs sha256"),
     ({"envFrom": [{"prefix": "A_"}]}, "envFrom needs either secretRef or configMapRef"),
     ({"golden": [{"prompt": "x", "contains": "y", "similar": ["a", "b"]}]}, "a golden check has"),
-    ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains"),
+    ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains, toolCall"),
+    (
+        {"golden": [{"prompt": "x", "toolCall": {"name": "f"}, "contains": "y"}]},
+        "a golden check with toolCall has neither",
+    ),
     ({"golden": [{"similar": ["a"]}]}, "similar needs two texts"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,53 @@ def test_replies_of_engines_that_emit_text_are_checked() -> None:
     golden.check(spec("chat", prompt("Paris")), Deltas("It is Paris, in France."))
     with pytest.raises(LoadError, match="It is Paris, in France"):
         golden.check(spec("chat", prompt("Rome")), Deltas("It is Paris, in France."))
+
+
+GUIDED = frozenset({"tools", "response_format", "json_schema", "grammar"})
+PARIS = {"name": "get_weather", "arguments": {"city": "Paris"}}
+QWEN = "{{ tools }}{{ enable_thinking }}<tool_call></tool_call>"
+
+
+def call(name: str = "get_weather", **arguments: Any) -> str:
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        (call(city="Paris"), True),
+        ("Let me look.\n" + call(city="Paris", days=1), True),
+        (call(city="Rome"), False),
+        (call("other", city="Paris"), False),
+        (call(city="Paris").replace("}", ""), False),
+        ("It is warm in Paris.", False),
+    ],
+)
+def test_the_model_makes_the_call(text: str, passes: bool) -> None:
+    model = ScriptedChat(text, supports=GUIDED, chat_template=QWEN)
+    checks = spec("chat", {"prompt": "The weather in Paris?", "toolCall": PARIS})
+    if passes:
+        golden.check(checks, model)
+        ((_, arguments),) = model.prompts
+        (given,) = arguments.tools
+        assert given["function"]["parameters"]["properties"] == {"city": {"type": "string"}}
+        assert arguments.variables == {"enable_thinking": False}
+        return
+    with pytest.raises(LoadError, match="no call of get_weather"):
+        golden.check(checks, model)
+    with pytest.raises(LoadError, match="does not support tools"):
+        golden.check(checks, ScriptedChat(text))
+
+
+def test_the_reply_follows_a_schema_to_its_end() -> None:
+    check = {"prompt": "Who?", "matches": {"schema": {"type": "object"}}, "contains": "Anna"}
+    model = ScriptedChat('{"name": "Anna"}', supports=GUIDED)
+    golden.check(spec("chat", check), model)
+    assert json.loads(model.asked[0].grammar.source) == {"type": "object"}
+    for text, message in (('{"name": "An', "does not end"), ('{"a": 1}', "does not contain")):
+        with pytest.raises(LoadError, match=message):
+            golden.check(spec("chat", check), ScriptedChat(text, supports=GUIDED))
+    bad = {"prompt": "Who?", "matches": {"schema": {"title": "refused"}}}
+    for supports in (GUIDED, frozenset[str]()):
+        with pytest.raises(LoadError, match="cannot be run"):
+            golden.check(spec("chat", bad), ScriptedChat("{}", supports=supports))
