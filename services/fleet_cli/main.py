@@ -38,6 +38,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "crd": Subcommand("fleet_cli.crd:app", "print the custom resource definition"),
     "server": Subcommand("fleet_server.command:app", "serve one model", "server"),
     "router": Subcommand("fleet_router.command:app", "serve many models on one address", "router"),
+    "keys": Subcommand(
+        "fleet_router.keys_command:app", "create, list and revoke API keys", "router"
+    ),
+    "status": Subcommand("fleet_cli.status:app", "show the models of a running fleet", "router"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 

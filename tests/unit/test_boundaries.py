@@ -96,7 +96,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"callers"}),
         frozenset({"proxy", "status"}),
         frozenset({"app", "settings", "tracing"}),
-        frozenset({"launch", "command", "__main__"}),
+        frozenset({"launch", "command", "keys_command", "__main__"}),
     ),
     "fleet_operator": (
         frozenset(

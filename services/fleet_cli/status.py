@@ -1,0 +1,112 @@
+"""`modelfleet status`: the models behind a router, as a table, lines or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleet_cli.status_rows import FIELDS, Counters, Row, counters, rows
+from fleet_contract.names import PATH_LOAD, PATH_METRICS
+
+if TYPE_CHECKING:
+    import httpx
+
+app = typer.Typer(add_completion=False)
+
+LOCAL = "http://127.0.0.1:8000"
+TIMEOUT_SECONDS = 10.0
+WATCH_SECONDS = 2.0
+
+
+class Output(StrEnum):
+    """`table` prints lines of cells separated by tabs where the output is no terminal."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@app.command()
+def status(
+    base_url: Annotated[str, typer.Option(help="Address of the router.")] = LOCAL,
+    api_key_env: Annotated[
+        str, typer.Option(help="Variable with the API key, if the router requires one.")
+    ] = "OPENAI_API_KEY",
+    output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.TABLE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Repeat every 2 seconds, with tokens per second.")
+    ] = False,
+) -> None:
+    """Show state, requests in flight, held requests and memory of each model."""
+    import httpx
+
+    key = os.environ.get(api_key_env, "")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    before: tuple[float, Counters] | None = None
+    try:
+        with httpx.Client(
+            base_url=base_url.rstrip("/").removesuffix("/v1"),
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
+        ) as client:
+            while True:
+                found, now = read(client, before)
+                show(found, output, again=before is not None)
+                if not watch:
+                    return
+                before = (time.monotonic(), now)
+                time.sleep(WATCH_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, httpx.HTTPStatusError):
+            reason = f"{error.request.url.path} responded with {error.response.status_code}"
+            if error.response.status_code in (401, 403):
+                reason += f"; set an API key in the variable {api_key_env}"
+        typer.echo(f"modelfleet status: {base_url}: {reason}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        return
+
+
+def read(client: httpx.Client, before: tuple[float, Counters] | None) -> tuple[list[Row], Counters]:
+    """The rows, and the counters from which those of the next call have a rate.
+
+    Raises httpx.HTTPError, and ValueError for a response of another kind of server.
+    """
+    listed = client.get("/v1/models").raise_for_status().json()
+    load = client.get(PATH_LOAD)
+    metrics = client.get(PATH_METRICS)
+    # Only keys with `metrics: true` may read these two.
+    loads = load.json() if load.is_success else None
+    now = counters(metrics.text) if metrics.is_success else Counters()
+    elapsed = time.monotonic() - before[0] if before is not None else 0.0
+    return rows(listed, loads, now, before[1] if before is not None else None, elapsed), now
+
+
+def show(found: list[Row], output: Output, *, again: bool) -> None:
+    """Print the rows; on a terminal, those of another call replace those of the last."""
+    if output is Output.JSON:
+        print(json.dumps([row.to_json() for row in found]), flush=True)
+        return
+    if not sys.stdout.isatty():
+        for row in found:
+            print("\t".join(row.cells()), flush=True)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in FIELDS:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in found:
+        table.add_row(*(escape(cell) for cell in row.cells()))
+    if again:
+        console.clear()
+    console.print(table)

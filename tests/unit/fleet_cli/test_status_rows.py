@@ -1,0 +1,55 @@
+"""Rows of `modelfleet status` from a router's JSON and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_cli.status_rows import FIELDS, Counters, counters, rows
+
+ENTRY: dict[str, Any] = {
+    "id": "acme/chat", "task": "chat", "state": "ready", "engine": "openvino", "device": "cpu",
+    "memory_bytes": 3 << 20, "parent": None,
+}  # fmt: skip
+METRICS = """\
+# TYPE modelfleet_router_held gauge
+modelfleet_router_held{model="acme/chat"} 2
+# TYPE modelfleet_router_tokens_total counter
+modelfleet_router_tokens_total{model="acme/chat",kind="prompt",key=""} 900
+modelfleet_router_tokens_total{model="acme/chat",kind="completion",key="a"} 40
+modelfleet_router_tokens_total{model="acme/chat",kind="completion",key="b"} 20
+"""
+
+
+def test_a_row_has_what_the_router_reports() -> None:
+    loads = {"models": {"acme/chat": {"in_flight": 3, "idle_seconds": 0}}}
+    before = Counters(tokens={"acme/chat": 20})
+    (row,) = rows({"data": [ENTRY]}, loads, counters(METRICS), before, 4.0)
+    assert (row.in_flight, row.held, row.tokens_per_second) == (3, 2, 10.0)
+    assert tuple(row.to_json()) == FIELDS
+    expected = ["acme/chat", "chat", "ready", "openvino", "cpu", "3", "2", "10.0", "3 MiB"]
+    assert row.cells() == expected
+
+
+def test_what_a_key_may_not_read_is_unknown() -> None:
+    (row,) = rows({"data": [{**ENTRY, "memory_bytes": None}]}, None, Counters())
+    assert row.cells()[5:] == ["-", "-", "-", "-"]
+
+
+def test_adapters_have_no_row_and_a_restarted_router_no_negative_rate() -> None:
+    adapter = {**ENTRY, "id": "acme/chat-lora", "parent": "acme/chat"}
+    before = Counters(tokens={"acme/chat": 100})
+    found = rows({"data": [ENTRY, adapter]}, None, Counters(), before, 1.0)
+    assert [(row.model, row.tokens_per_second) for row in found] == [("acme/chat", 0.0)]
+
+
+def test_control_characters_are_escaped() -> None:
+    (row,) = rows({"data": [{**ENTRY, "id": "a\x1b[2J"}]}, None, Counters())
+    assert row.cells()[0] == "a\\x1b[2J"
+
+
+@pytest.mark.parametrize("document", [[], {}, {"data": [{"id": "gpt"}]}, {"data": [1]}, None])
+def test_another_kind_of_server(document: Any) -> None:
+    with pytest.raises(ValueError, match="not that of a Modelfleet router"):
+        rows(document, None, Counters())
