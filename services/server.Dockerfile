@@ -1,6 +1,7 @@
 # The model server: one model per container, described by MODELFLEET_SPEC; weights under /models.
 # FLAVOUR=cpu has OpenVINO, CTranslate2 and llama.cpp and no torch; FLAVOUR=cuda has torch besides,
-# and the cuBLAS that CTranslate2 opens.
+# and the cuBLAS that CTranslate2 opens. FLAVOUR=vllm has vLLM for NVIDIA GPUs instead, with the torch
+# that it pins.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -21,11 +22,17 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils lib
 # Without our packages this installs what they need: a change of a source leaves this stage, and
 # the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
+COPY configs/locks/vllm-cuda.lock ./
 RUN touch README.md \
     && case "${FLAVOUR}" in cpu) extras=server,llamacpp ;; cuda) extras=server,llamacpp,torch,cuda ;; \
-         *) echo "FLAVOUR is cpu or cuda, not ${FLAVOUR}" >&2; exit 2 ;; esac \
-    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock \
-        ".[${extras}]" "pip==${PINNED_PIP}" \
+         vllm) extras= ;; *) echo "FLAVOUR is cpu, cuda or vllm, not ${FLAVOUR}" >&2; exit 2 ;; esac \
+    && if [ "${FLAVOUR}" = vllm ]; then \
+         python3 -m pip --python /opt/venv/bin/python install --no-deps -r vllm-cuda.lock \
+           . "pip==${PINNED_PIP}"; \
+       else \
+         python3 -m pip --python /opt/venv/bin/python install -c requirements.lock \
+           ".[${extras}]" "pip==${PINNED_PIP}"; \
+       fi \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet hf-xet
 # What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests,
 # symbols (a third of CTranslate2 and PyAV, three quarters of llama.cpp). That the rest still loads is tried at once.
@@ -50,6 +57,12 @@ COPY services/fleet_cli services/fleet_cli
 RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet .
 
 FROM ${PYTHON_IMAGE}
+ARG FLAVOUR=cpu
+# Triton, which vLLM uses, compiles a C file for each of its kernels.
+# hadolint ignore=DL3008
+RUN if [ "${FLAVOUR}" = vllm ]; then \
+      apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+      && rm -rf /var/lib/apt/lists/*; fi
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=dependencies /opt/lib /usr/lib
 COPY --from=build /opt/modelfleet /opt/modelfleet
@@ -70,7 +83,6 @@ CMD ["server", "--host", "0.0.0.0", "--port", "8000"]
 # Last, since they differ at every commit.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG FLAVOUR=cpu
 LABEL org.opencontainers.image.title="modelfleet-server" \
       org.opencontainers.image.description="Serves one model over an OpenAI-compatible API" \
       org.opencontainers.image.licenses="MIT" \

@@ -12,6 +12,7 @@ from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
 from fleet_operator.rollout_limit import Limit
 from fleet_operator.shard import Shard
+from fleet_operator.vllm_images import VllmImages
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -29,9 +30,7 @@ class OperatorSettings:
     image_cuda: str
     image_rocm: str
     image_intel: str
-    image_vllm: str
-    image_vllm_rocm: str
-    image_vllm_intel: str
+    vllm_images: VllmImages
     pull_policy: str
     pull_secrets: tuple[str, ...]
     image_volumes: bool | None
@@ -109,9 +108,12 @@ class OperatorSettings:
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_rocm=text("SERVER_IMAGE_ROCM"),
             image_intel=text("SERVER_IMAGE_INTEL"),
-            image_vllm=text("VLLM_IMAGE"),
-            image_vllm_rocm=text("VLLM_IMAGE_ROCM"),
-            image_vllm_intel=text("VLLM_IMAGE_INTEL"),
+            vllm_images=VllmImages(
+                own=text("SERVER_IMAGE_VLLM"),
+                vllm=text("VLLM_IMAGE"),
+                rocm=text("VLLM_IMAGE_ROCM"),
+                intel=text("VLLM_IMAGE_INTEL"),
+            ),
             pull_policy=value("IMAGE_PULL_POLICY"),
             pull_secrets=tuple(parse_list(text("IMAGE_PULL_SECRETS"))),
             image_volumes=value("IMAGE_VOLUMES"),

@@ -35,8 +35,6 @@ from fleet_weights.store import Store
 LINE_SECONDS = 5.0
 NO_WEIGHTS = frozenset({Engine.REMOTE, Engine.CONTAINER})
 """Engines whose servers may have weights of their own."""
-ELSEWHERE = NO_WEIGHTS | {Engine.VLLM}
-"""Engines of other images, whose needs are not known here."""
 VERBS = {PrepareStage.FETCHING: "pulling", PrepareStage.CONVERTING: "converting"}
 T = TypeVar("T")
 
@@ -64,7 +62,7 @@ def pull_all(
             continue
         try:
             one = _Pull(spec, store, environ, console)
-            if convert and here.has_engines and spec.engine not in ELSEWHERE:
+            if convert and here.has_engines and not _elsewhere(spec):
                 one.prepare(here, force=force)
             else:
                 one.fetch()
@@ -78,6 +76,11 @@ def pull_all(
             if not store.evicts:  # a server may need its room while the others are pulled
                 release(spec, store)
     return failed
+
+
+def _elsewhere(spec: ModelSpec) -> bool:
+    """Whether the model runs in another image, whose needs are not known here."""
+    return spec.is_foreign or spec.engine in NO_WEIGHTS
 
 
 class _Pull:

@@ -230,6 +230,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CHAT_BATCH_ALLOW_VISION", "batch chat requests with images too", "0", parse_bool,
             "batching.allow_vision", CHAT),
     Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "", float, "cache.kv_gib", CHAT),
+    Setting("GPU_MEMORY", "share of a GPU's memory for `engine: vllm`, 0..1", "0.9", float,
+            "cache.gpu_memory", CHAT),
     Setting("ENABLE_BATCHING", "batch requests", "1", parse_bool, "batching.enabled",
             VECTORS),
     Setting("BATCH_WINDOW_MS", "milliseconds a request waits for more requests to batch",
@@ -277,8 +279,10 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SERVER_IMAGE_INTEL", "image of model servers with the drivers of Intel GPUs and NPUs",
             "none", where="operator"),
-    Setting("VLLM_IMAGE", "image of `engine: vllm` where the spec names none", "none",
-            where="operator"),
+    Setting("SERVER_IMAGE_VLLM", "image of model servers with vLLM, for `engine: vllm` on NVIDIA"
+            " GPUs", "none", where="operator"),
+    Setting("VLLM_IMAGE", "image of vLLM's own server, for `engine: vllm` where neither the spec"
+            " nor SERVER_IMAGE_VLLM names one", "none", where="operator"),
     Setting("VLLM_IMAGE_ROCM", "VLLM_IMAGE for AMD GPUs", "VLLM_IMAGE", where="operator"),
     Setting("VLLM_IMAGE_INTEL", "VLLM_IMAGE for Intel GPUs", "VLLM_IMAGE", where="operator"),
     Setting("IMAGE_PULL_POLICY", "pull policy of model servers", "IfNotPresent", where="operator"),

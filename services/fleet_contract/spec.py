@@ -104,8 +104,6 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
-MAY_READ_IMAGES = frozenset({Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
-"""Engines that may read images without `vision` in the spec."""
 ADAPTER_ENGINES = (Engine.LLAMACPP, Engine.VLLM)
 """Engines that load LoRA adapters; a custom handler may too."""
 
@@ -281,7 +279,7 @@ class ModelSpec(SpecPart):
     remote: Remote | None = None
     """Server outside the cluster for `engine: remote`."""
     container: Container | None = None
-    """Container of `engine: container` or `vllm`."""
+    """Container of `engine: container`; with `engine: vllm`, runs vLLM's own server in it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -337,6 +335,14 @@ class ModelSpec(SpecPart):
         return self.s3 if (self.source or "").startswith("s3://") else None
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the model runs in an image of another project: in its `container`, or with
+        `engine: vllm` in an `image` of its own."""
+        if self.engine is Engine.VLLM:
+            return self.container is not None or self.image is not None
+        return self.engine is Engine.CONTAINER
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)
@@ -368,7 +374,8 @@ class ModelSpec(SpecPart):
         """Largest JSON body in bytes."""
         if self.limits.max_body_bytes is not None:
             return self.limits.max_body_bytes
-        may_read_images = self.task is Task.CHAT and (self.vision or self.engine in MAY_READ_IMAGES)
+        elsewhere = self.is_foreign or self.engine is Engine.REMOTE
+        may_read_images = self.task is Task.CHAT and (self.vision or elsewhere)
         return MAX_IMAGE_BODY_BYTES if may_read_images else MAX_TEXT_BODY_BYTES
 
     @property

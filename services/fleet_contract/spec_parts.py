@@ -132,6 +132,8 @@ class Cache(SpecPart):
     kv_gib: float | None = Field(default=None, gt=0)
     """GiB of key/value cache for chat. By default 1, and with OpenVINO on a CPU less if two whole
     contexts, and 512 tokens for each sequence of a batch, fit into less."""
+    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    """Share of a GPU's memory for weights, activations and key/value cache of `engine: vllm`."""
     prefix: bool = True
     """Whether chat prompts share cached prefixes."""
     release_after: int = Field(default=300, ge=0)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic.alias_generators import to_camel
 
-from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 
 IGNORED = (
@@ -19,7 +19,6 @@ IGNORED = (
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
     "inference_pool",
 )  # fmt: skip
-IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 
 
 def ignored(spec: ModelSpec, known: ModelSpec | None = None) -> list[str]:
@@ -43,7 +42,7 @@ def notice(specs: Sequence[ModelSpec], catalog: Mapping[str, ModelSpec]) -> str 
 
 def check(spec: ModelSpec) -> None:
     """Raises StartError for a model that only a cluster can serve as specified."""
-    if spec.engine in IN_CONTAINERS:
+    if spec.is_foreign:
         raise StartError(
             f"{spec.model} runs in a container (engine {spec.engine.value}).",
             "`modelfleet up` runs processes only; serve it on a cluster, or start its image"

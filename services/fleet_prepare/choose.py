@@ -34,6 +34,7 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.LLAMACPP, Task.CHAT): "fleet_server.engines.llamacpp.chat:LlamaChat",
     (Engine.LLAMACPP, Task.EMBEDDING): "fleet_server.engines.llamacpp.embedding:LlamaEmbedding",
     (Engine.LLAMACPP, Task.RERANK): "fleet_server.engines.llamacpp.rerank:LlamaRerank",
+    (Engine.VLLM, Task.CHAT): "fleet_server.engines.vllm.chat:VllmChat",
     (Engine.TORCH, Task.CHAT): "fleet_server.engines.torch:TorchChat",
     (Engine.TORCH, Task.EMBEDDING): "fleet_server.engines.torch:TorchEmbedding",
     (Engine.TORCH, Task.RERANK): "fleet_server.engines.torch:TorchRerank",
@@ -226,8 +227,10 @@ class _Decision:
         elif not self._has(engine):
             raise CannotServe(
                 f"{spec.model} names the {engine.value} engine, which is not installed.",
-                f"Install it with `{install_command(EXTRAS.get(engine, 'server'))}`.",
+                install_hint(engine),
             )
+        elif engine is Engine.VLLM:
+            device = self._device_of_vllm()
         elif engine is Engine.LLAMACPP:
             if device not in ("cpu", "mps") and spec.device != "auto":
                 raise CannotServe(
@@ -255,8 +258,26 @@ class _Decision:
             )
         return chosen
 
+    def _device_of_vllm(self) -> str:
+        """The device this build of vLLM computes on. Raises CannotServe."""
+        spec, machine = self._spec, self._machine
+        if machine.vllm_uses(self._device):
+            return self._device
+        if not machine.vllm_cuda and spec.device == "auto":
+            return "cpu"
+        kind = "CUDA GPUs" if machine.vllm_cuda else "CPUs"
+        raise CannotServe(
+            f"{spec.model} would run on device {self._device}: the installed build of vLLM is for "
+            f"{kind}.",
+            "Set device (or MODEL_DEVICE), or leave `engine` at auto.",
+        )
+
     def _on_gpu(self) -> EngineChoice | None:
         device, machine = self._device, self._machine
+        if machine.vllm_uses(device):
+            chosen = self._by(Engine.VLLM, device, f"device {device}")
+            if chosen is not None:
+                return chosen
         if self._spec.task is Task.SPEECH:
             if device == "mps":
                 note = "CTranslate2 has no MPS, so the CPU"
@@ -309,6 +330,7 @@ class _Decision:
             Engine.OPENVINO: machine.has_openvino,
             Engine.CTRANSLATE2: machine.has_ctranslate2,
             Engine.LLAMACPP: machine.has_llamacpp,
+            Engine.VLLM: machine.has_vllm,
             Engine.TORCH: machine.has_torch,
         }[engine]
 
@@ -356,6 +378,16 @@ def torch_hint(spec: ModelSpec) -> str:
         f"`make up TORCH=1 MODELS={spec.model}` installs it and serves the model "
         "(`pip install 'modelfleet[torch]'` outside a source checkout)."
     )
+
+
+def install_hint(engine: Engine) -> str:
+    """How to install an engine."""
+    if engine is Engine.VLLM:
+        return (
+            "vLLM needs an environment of its own: `make env-vllm` makes one with its build for "
+            "CPUs; the server image of the flavour `vllm` has the one for GPUs."
+        )
+    return f"Install it with `{install_command(EXTRAS.get(engine, 'server'))}`."
 
 
 def _no_cublas() -> str:

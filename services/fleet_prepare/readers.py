@@ -88,6 +88,16 @@ def torch(files: ModelFiles) -> Reading | None:
     return Reading(WeightsFormat.GGUF, "the folder holds a GGUF") if len(whole) == 1 else None
 
 
+def vllm(files: ModelFiles) -> Reading | None:
+    """Safetensors with tokenizer.json, of an architecture that generates text; which ones vLLM has
+    is not listed here."""
+    if not _tensors(files) or (files.known and not _generates(files.config)):
+        return None
+    if files.on_disk and "tokenizer.json" not in files.names:
+        return None
+    return Reading(WeightsFormat.SAFETENSORS, "the folder holds safetensors")
+
+
 READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.OPENVINO, Task.CHAT): openvino_chat,
     (Engine.OPENVINO, Task.EMBEDDING): openvino_encoder,
@@ -96,6 +106,7 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.LLAMACPP, Task.CHAT): llamacpp,
     (Engine.LLAMACPP, Task.EMBEDDING): llamacpp,
     (Engine.LLAMACPP, Task.RERANK): llamacpp,
+    (Engine.VLLM, Task.CHAT): vllm,
     (Engine.TORCH, Task.CHAT): torch,
     (Engine.TORCH, Task.EMBEDDING): torch,
     (Engine.TORCH, Task.RERANK): torch,
@@ -109,6 +120,13 @@ def _transformer(files: ModelFiles) -> str:
         if _last(module.get("type")) == "Transformer" and module.get("path"):
             return f"{str(module['path']).strip('/')}/"
     return ""
+
+
+def _generates(config: Mapping[str, object]) -> bool:
+    names = config.get("architectures")
+    return isinstance(names, list) and any(
+        str(name).endswith(("ForCausalLM", "ForConditionalGeneration")) for name in names
+    )
 
 
 def _tensors(files: ModelFiles) -> bool:

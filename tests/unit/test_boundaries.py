@@ -102,7 +102,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
             | {"server_report", "condition_metrics", "pause", "features", "rollout_limit", "quota"}
-            | {"shard", "namespace_shards"}
+            | {"shard", "namespace_shards", "vllm_images"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

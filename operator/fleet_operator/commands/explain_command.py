@@ -86,7 +86,8 @@ def _surroundings(offline: bool) -> tuple[Any, Any, Any]:
         own = where or settings.own_namespace
         found = _optional("get", "configmap", settings.profiles_configmap, "-n", own)
     read, problems = profiles.parse(found.get("data") or {})
-    return settings, Sources(catalog.load(), read, problems), None if offline else _cluster()
+    sources = Sources(catalog.load(), read, problems, vllm_images=settings.vllm_images)
+    return settings, sources, None if offline else _cluster()
 
 
 def operator_environment(deployments: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:

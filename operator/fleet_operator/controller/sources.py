@@ -43,15 +43,16 @@ class SourceReader:
         """
         entries = self._read_catalog(known)
         namespace, name = self._settings.own_namespace, self._settings.profiles_configmap
+        images = self._settings.vllm_images
         found = await self._api.get(CONFIG_MAP, namespace, name)
         last = known.profiles if known is not None else {}
         if found is None:
             problems = known.problems if known is not None else {}
             missing = f"The ConfigMap {name!r} in namespace {namespace!r} does not exist."
-            return Sources(entries, last, problems, missing)
+            return Sources(entries, last, problems, missing, images)
         read, problems = profiles.parse(found.get("data") or {})
         kept = {name: last[name] for name in problems if name in last}
-        return Sources(entries, {**read, **kept}, problems)
+        return Sources(entries, {**read, **kept}, problems, vllm_images=images)
 
     def _read_catalog(self, known: Sources | None) -> Mapping[str, ModelSpec]:
         path = self._settings.catalog

@@ -11,7 +11,6 @@ import re
 from fleet_contract.settings import override
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 from fleet_operator.quantity import thousandths
-from fleet_operator.resources.images import FOREIGN
 
 GIB = 1024**3
 PROCESS = GIB
@@ -58,7 +57,7 @@ def parameters(spec: ModelSpec) -> int | None:
 def memory(spec: ModelSpec) -> int:
     """Weights, caches and working memory; without a GPU, since weights may pass through memory."""
     count = parameters(spec)
-    unknown = UNKNOWN_FOREIGN if spec.engine in FOREIGN else UNKNOWN_WEIGHTS
+    unknown = UNKNOWN_FOREIGN if spec.is_foreign else UNKNOWN_WEIGHTS
     weights = unknown if count is None else count * _bytes_per_parameter(spec)
     chat = spec.cache.kv_bytes if spec.task is Task.CHAT else 0
     vectors = 0

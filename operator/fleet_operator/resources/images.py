@@ -12,9 +12,7 @@ from fleet_contract.accelerators import Vendor
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.settings import OperatorSettings
-
-FOREIGN = frozenset({Engine.VLLM, Engine.CONTAINER})
-"""Engines that run in images of other projects."""
+from fleet_operator.vllm_images import VllmImages
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +23,32 @@ class Problem:
     message: str
 
 
+def with_vllm_image(spec: ModelSpec, images: VllmImages) -> ModelSpec:
+    """`spec` with the image of vLLM's own server, if it runs in one of `images`."""
+    if spec.engine is not Engine.VLLM or spec.is_foreign:
+        return spec
+    found = needs_accelerator(spec)
+    vendor = Vendor.NVIDIA if found is None else found[0]
+    if vendor is Vendor.NVIDIA and images.own:
+        return spec
+    image = {Vendor.AMD: images.rocm, Vendor.INTEL: images.intel}.get(vendor) or images.vllm
+    return spec.model_copy(update={"image": image}) if image else spec
+
+
 def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     """The image of the server's container."""
-    if spec.engine in FOREIGN and spec.container is not None and spec.container.image:
+    if spec.is_foreign and spec.container is not None and spec.container.image:
         return spec.container.image
     if spec.image:
         return spec.image
     if spec.engine is Engine.CONTAINER:
         return Problem(INVALID_SPEC, "engine container needs container.image")
     if spec.engine is Engine.VLLM:
-        return _vllm(spec, settings)
+        return settings.vllm_images.own or Problem(
+            "EngineUnavailable",
+            "engine vllm needs the server image with vLLM, or container.image: SERVER_IMAGE_VLLM "
+            "and VLLM_IMAGE are not set",
+        )
     if spec.device == "mps":
         return Problem("EngineUnavailable", "device mps is not available in pods")
     found = needs_accelerator(spec)
@@ -71,15 +85,6 @@ def needs_torch(spec: ModelSpec) -> str | None:
     if spec.vision and spec.engine is Engine.AUTO:
         return "vision"
     return None
-
-
-def _vllm(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
-    found = needs_accelerator(spec)
-    images = {Vendor.AMD: settings.image_vllm_rocm, Vendor.INTEL: settings.image_vllm_intel}
-    image = images.get(found[0]) if found is not None else None
-    return image or settings.image_vllm or Problem(
-        "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
-    )  # fmt: skip
 
 
 def _of_vendor(vendor: Vendor, reason: str, settings: OperatorSettings) -> str | Problem:

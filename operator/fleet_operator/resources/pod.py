@@ -17,7 +17,7 @@ from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.architectures import with_architectures
 from fleet_operator.resources.ca_bundle import with_ca_bundle
 from fleet_operator.resources.digests import digest
-from fleet_operator.resources.images import FOREIGN, Problem, choose_image
+from fleet_operator.resources.images import Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
@@ -83,7 +83,7 @@ def pod_template(
     pod: Object = {
         "containers": [server_container(spec, image, disks, secrets, settings)],
         "volumes": list(disks.volumes),
-        "securityContext": security_context(spec.engine not in FOREIGN, settings.user_ids),
+        "securityContext": security_context(not spec.is_foreign, settings.user_ids),
         # Servers do not use the Kubernetes API.
         "automountServiceAccountToken": False,
         # The kubelet would add variables for every Service of the namespace.
@@ -157,7 +157,7 @@ def _placement(wire: Object) -> Object:
 
 def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ...]:
     """Those of the operator's own images; another image may be built for others."""
-    is_own = spec.engine not in FOREIGN and not spec.image
+    is_own = not spec.is_foreign and not spec.image
     return settings.architectures if is_own else ()
 
 

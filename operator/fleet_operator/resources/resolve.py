@@ -14,10 +14,12 @@ from fleet_contract.accelerators import SpecLayer
 from fleet_contract.completion import complete
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
-from fleet_operator.resources.images import Problem
+from fleet_operator.resources.images import Problem, with_vllm_image
 from fleet_operator.resources.profiles import DEFAULT, Profile
+from fleet_operator.vllm_images import VllmImages
 
 NO_PROFILE = Profile()
+NO_IMAGES = VllmImages()
 PROFILE_INVALID = "ProfileInvalid"
 PROFILES_MISSING = "ProfilesMissing"
 
@@ -58,7 +60,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Catalog and profiles.
+    """Catalog, profiles and the images of `engine: vllm`.
 
     `problems` are those of profiles that cannot be parsed, by name; one of these that is in
     `profiles` too is an earlier version. `missing` is why no profiles can be read, "" if they can;
@@ -69,6 +71,7 @@ class Sources:
     profiles: Mapping[str, Profile]
     problems: Mapping[str, str]
     missing: str = ""
+    vllm_images: VllmImages = NO_IMAGES
 
 
 def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
@@ -87,9 +90,8 @@ def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
         whole = complete(wire, sources.catalog, below)
     except ValueError as error:
         return Resolution(ids, None, profile, {}, (), str(error), name, flaw)
-    return Resolution(
-        whole.spec.ids, whole.spec, profile, whole.origins, whole.notes, None, name, flaw
-    )
+    spec = with_vllm_image(whole.spec, sources.vllm_images)
+    return Resolution(spec.ids, spec, profile, whole.origins, whole.notes, None, name, flaw)
 
 
 def _profile_of_entry(wire: Mapping[str, Any], sources: Sources) -> str | None:

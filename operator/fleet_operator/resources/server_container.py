@@ -12,7 +12,6 @@ from fleet_contract.names import ENV_SPEC, PATH_LIVE, PATH_READY, PVC_MOUNT, SER
 from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
-from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
@@ -46,7 +45,7 @@ def server_container(
 ) -> Object:
     """The container that serves `spec`; `secrets` are its variables from Secrets for downloads."""
     port = container_port(spec)
-    own = spec.engine not in FOREIGN
+    own = not spec.is_foreign
     container: Object = {
         "name": SERVER_CONTAINER,
         "image": image,
@@ -75,7 +74,7 @@ def drain_seconds(spec: ModelSpec, settings: OperatorSettings) -> int:
 
 def container_port(spec: ModelSpec) -> int:
     """Port the server listens on."""
-    if spec.engine in FOREIGN and spec.container is not None:
+    if spec.is_foreign and spec.container is not None:
         return spec.container.port
     return SERVER_PORT
 

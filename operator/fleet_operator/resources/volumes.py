@@ -18,7 +18,7 @@ from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
-from fleet_operator.resources.images import FOREIGN, Problem
+from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
@@ -69,7 +69,7 @@ def storage(
         return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
-    if spec.engine in FOREIGN and spec.bucket is not None:
+    if spec.is_foreign and spec.bucket is not None:
         return Problem(INVALID_SPEC, FOREIGN_BUCKET.format(engine=spec.engine.value))
     served = estimate.as_served(spec)
     images = source_images(spec)
@@ -79,7 +79,7 @@ def storage(
         return Problem(INVALID_SPEC, f"weights must be in one image, not in {len(images)}")
     downloaded = downloads_image(spec, features)
     if downloaded:
-        if spec.engine in FOREIGN or not (spec.source or "").startswith(image_source.SCHEME):
+        if spec.is_foreign or not (spec.source or "").startswith(image_source.SCHEME):
             message = NO_IMAGE_VOLUMES.format(engine=spec.engine.value)
             return Problem("ImageVolumesUnavailable", message)
         images = []

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from fleet_contract.installation import install_command
 from fleet_contract.spec import ADAPTER_ENGINES, ModelSpec, Task
-from fleet_prepare.choose import EXTRAS, EngineChoice
+from fleet_prepare.choose import EngineChoice, install_hint
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -101,10 +100,9 @@ def _factory(choice: EngineChoice) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(choice.engine, "server")
         raise LoadError(
             f"The {choice.engine.value} engine cannot be imported: {error}.",
-            f"Install it with `{install_command(extra)}`.",
+            install_hint(choice.engine),
         ) from error
     except ImportError as error:
         raise LoadError(

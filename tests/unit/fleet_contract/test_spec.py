@@ -149,8 +149,9 @@ def test_every_field_has_a_description() -> None:
         ({}, 8 * 2**20),
         ({"task": "embedding"}, 8 * 2**20),
         ({"vision": True}, 64 * 2**20),
-        ({"engine": "vllm"}, 64 * 2**20),
-        ({"engine": "vllm", "task": "embedding"}, 8 * 2**20),
+        ({"engine": "vllm"}, 8 * 2**20),
+        ({"engine": "vllm", "container": {}}, 64 * 2**20),
+        ({"engine": "vllm", "container": {}, "task": "embedding"}, 8 * 2**20),
         ({"vision": True, "limits": {"maxBodyBytes": 5}}, 5),
     ],
 )

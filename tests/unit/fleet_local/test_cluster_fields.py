@@ -51,7 +51,8 @@ def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"engine": "vllm"}, "container"),
+        ({"engine": "vllm", "container": {"image": "x"}}, "container"),
+        ({"engine": "vllm", "image": "x"}, "container"),
         ({"engine": "container", "container": {"image": "x"}}, "container"),
         ({"files": [{"path": "/etc/prompt", "content": "x"}]}, "/etc/prompt"),
         ({"source": "s3://b/m", "s3": {"secretRef": {"name": "keys"}}}, "Secret keys"),

@@ -105,7 +105,7 @@ def test_two_models_may_not_claim_one_id(spec: Spec) -> None:
 
 def test_models_in_containers_are_refused_with_a_hint(spec: Spec) -> None:
     with pytest.raises(StartError) as caught:
-        check([spec("a", engine="vllm")])
+        check([spec("a", engine="vllm", container={"image": "x"})])
     assert "remote" in caught.value.hint
 
 

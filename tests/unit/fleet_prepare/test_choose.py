@@ -19,6 +19,7 @@ CUDA = Machine("cuda", has_torch=True)
 
 def gguf(folder: Path, architecture: str) -> Path:
     """A GGUF head: magic, version, no tensors, one pair."""
+    folder.mkdir(exist_ok=True)
     key, value = b"general.architecture", architecture.encode()
     head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
     pair = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(value)) + value
@@ -33,6 +34,7 @@ def whisper(folder: Path) -> Path:
 
 
 def safetensors(folder: Path, **config: object) -> Path:
+    folder.mkdir(exist_ok=True)
     (folder / "model.safetensors").write_bytes(b"x")
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(json.dumps(config))
@@ -293,3 +295,35 @@ def test_adapters_are_refused_with_the_engines_that_load_them(tmp_path: Path) ->
     named = spec.model_copy(update={"engine": Engine.TORCH})  # as by the variable ENGINE
     with pytest.raises(CannotServe, match="llamacpp, vllm"):
         choose(named, from_folder(safetensors(tmp_path)), CPU_TORCH, ())
+
+
+VLLM_CUDA = Machine("cuda", has_torch=True, has_vllm=True, vllm_cuda=True)
+VLLM_CPU = Machine("cpu", has_torch=True, has_vllm=True)
+LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+
+
+def test_vllm_serves_chat_on_cuda_where_it_is_installed(tmp_path: Path) -> None:
+    folder = safetensors(tmp_path, **LLAMA)
+    choice = pick(folder, VLLM_CUDA)
+    assert (choice.engine, choice.device) == (Engine.VLLM, "cuda")
+    assert pick(folder, VLLM_CUDA, device="cuda:1").device == "cuda:1"
+    assert pick(folder, VLLM_CPU).engine is not Engine.VLLM
+    on_gpu_with_build_for_cpus = Machine("cuda", has_torch=True, has_vllm=True)
+    assert pick(folder, on_gpu_with_build_for_cpus).engine is Engine.TORCH
+
+
+def test_what_vllm_does_not_read_is_served_by_torch_on_cuda(tmp_path: Path) -> None:
+    assert pick(gguf(tmp_path / "a", "llama"), VLLM_CUDA).engine is Engine.TORCH
+    folder = safetensors(tmp_path / "b", model_type="x", architectures=["XForMaskedLM"])
+    assert pick(folder, VLLM_CUDA).engine is Engine.TORCH
+
+
+def test_vllm_is_used_on_a_cpu_if_it_is_named(tmp_path: Path) -> None:
+    folder = safetensors(tmp_path, **LLAMA)
+    choice = pick(folder, VLLM_CPU, engine="vllm")
+    assert (choice.engine, choice.device) == (Engine.VLLM, "cpu")
+    with pytest.raises(CannotServe, match="is for CUDA GPUs"):
+        pick(folder, VLLM_CUDA, engine="vllm", device="cpu")
+    with pytest.raises(CannotServe, match="not installed") as caught:
+        pick(folder, CPU, engine="vllm")
+    assert "make env-vllm" in str(caught.value.hint)

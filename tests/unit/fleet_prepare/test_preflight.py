@@ -59,7 +59,7 @@ def repository(hub: Hub, tmp_path: Path) -> Callable[..., Path]:
         ({"task": "embedding"}, {"model_type": "electra"}, "make up TORCH=1"),
         ({"device": "cuda"}, {"model_type": "llama"}, "no NVIDIA GPU"),
         ({"engine": "openvino"}, {"model_type": "mamba"}, "reads none of the files"),
-        ({"engine": "vllm"}, {"model_type": "llama"}, "does not serve task chat"),
+        ({"engine": "vllm"}, {"model_type": "llama"}, "vllm engine, which is not installed"),
     ],
 )
 def test_refused_before_any_weights(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from fleet_contract.completion import MANIFEST
 from fleet_contract.names import BUCKET_KEYS, REGISTRY_LOGINS
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts.author_control import author_control
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.settings import OperatorSettings
@@ -61,7 +60,7 @@ def fetch_secrets(
     `downloads_image`: it downloads the image of an `oci://` source.
     """
     spec = found.spec
-    if spec is None or spec.engine in FOREIGN or spec.engine is Engine.REMOTE:
+    if spec is None or spec.is_foreign or spec.engine is Engine.REMOTE:
         return FetchSecrets()
     platform = list(_of_platform(spec, found, settings, downloads_image))
     own = list(_bucket_keys(spec)) if _has_own_bucket(found) else []

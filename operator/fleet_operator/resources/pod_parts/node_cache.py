@@ -11,7 +11,6 @@ from typing import Any
 from fleet_contract.spec import ModelSpec
 from fleet_operator.names import MODELS_MOUNT, USER
 from fleet_operator.quantity import thousandths
-from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.profiles import ModelCache
 
 VOLUME = "models"
@@ -22,7 +21,7 @@ RESOURCES = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": 
 def on_node(spec: ModelSpec, cache: ModelCache | None) -> ModelCache | None:
     """`cache` if it is on the node and the server can use it: images of other projects neither
     share a folder with others nor delete from it."""
-    return cache if cache is not None and cache.node and spec.engine not in FOREIGN else None
+    return cache if cache is not None and cache.node and not spec.is_foreign else None
 
 
 def volume(cache: ModelCache, namespace: str) -> dict[str, Any]:

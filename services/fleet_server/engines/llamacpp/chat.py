@@ -16,7 +16,7 @@ import xllamacpp
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
-from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.elsewhere import source_compiler
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
@@ -49,8 +49,6 @@ MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 LLGUIDANCE = "%llguidance {}"
 """The first line of a grammar that llama.cpp passes to llguidance."""
-SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""Flexible white space may be repeated without end in llama.cpp's version of llguidance."""
 PROMPT_LOOKUP = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
@@ -104,7 +102,7 @@ class LlamaChat:
             self.chat_template, {"bos_token": self._begin, "eos_token": props["eos_token"]}
         )
         self._visible = [text for text in special if MARKS.search(text)]
-        self._compiler = GrammarCompiler(_byte_tokens(), white_space=SPACED)
+        self._compiler = source_compiler()
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
 
     def prompt(
@@ -219,11 +217,3 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
         params.speculative.ngram_simple.size_n = spec.speculative.ngram
         params.speculative.ngram_simple.size_m = spec.speculative.tokens
     return params
-
-
-def _byte_tokens() -> GuidedVocabulary:
-    """A vocabulary of single bytes, with which schemas are checked."""
-    return GuidedVocabulary(
-        pieces=[*(bytes([value]) for value in range(256)), b"<end>"],
-        special={256}, stop_ids=[256], encode=lambda text: list(text.encode()),
-    )  # fmt: skip

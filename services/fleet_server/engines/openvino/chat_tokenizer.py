@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_server.engines.chat_template import TemplateRefusal
+from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.detokenizer import Detokenizer
-from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.text_encoder import TextEncoder
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments, Vocabulary

@@ -92,6 +92,10 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
         [Place(f"{OPERATOR} env:SERVER_IMAGE_CUDA", "cuda:image")],
     ),
     (
+        {"server.vllm": {"enabled": True, "image": "vllm:image"}},
+        [Place(f"{OPERATOR} env:SERVER_IMAGE_VLLM", "vllm:image")],
+    ),
+    (
         {"networkPolicy.weightsPorts": [6222]},
         [
             Place(f"NetworkPolicy/-{name} spec egress 1 ports 0 port", 6222)

@@ -168,6 +168,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "server.cuda.enabled": (True, []),
     "server.rocmImage": ("rocm:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_ROCM")]),
     "server.intelImage": ("intel:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_INTEL")]),
+    "server.vllm.enabled": (True, []),
     "server.vllmImage": ("vllm:image", [Place(f"{OPERATOR} env:VLLM_IMAGE")]),
     "server.vllmRocmImage": ("vllm:rocm", [Place(f"{OPERATOR} env:VLLM_IMAGE_ROCM")]),
     "server.vllmIntelImage": ("vllm:intel", [Place(f"{OPERATOR} env:VLLM_IMAGE_INTEL")]),

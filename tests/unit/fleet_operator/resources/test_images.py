@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.spec import ModelSpec
-from fleet_operator.resources.images import Problem, choose_image
+from fleet_operator.resources.images import Problem, choose_image, with_vllm_image
 from support.operator_objects import settings_of
 
 IMAGES = {
@@ -18,7 +18,8 @@ IMAGES = {
 
 def image(environ: dict[str, str], **fields: Any) -> str | Problem:
     spec = ModelSpec.model_validate({"model": "org/m", **fields})
-    return choose_image(spec, settings_of(**environ))
+    settings = settings_of(**environ)
+    return choose_image(with_vllm_image(spec, settings.vllm_images), settings)
 
 
 def limits(resource: str, amount: int = 1) -> dict[str, Any]:
@@ -54,6 +55,31 @@ def limits(resource: str, amount: int = 1) -> dict[str, Any]:
 )
 def test_one_image_for_each_vendor(fields: dict[str, Any], expected: str) -> None:
     assert image(IMAGES, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "own"),
+        (limits("nvidia.com/gpu"), "own"),
+        (limits("amd.com/gpu"), "vllm-rocm"),
+        (limits("gpu.intel.com/xe"), "vllm"),
+        ({"container": {"image": "theirs"}}, "theirs"),
+        ({"image": "theirs"}, "theirs"),
+    ],
+)
+def test_the_server_image_with_vllm_is_for_nvidia_gpus(
+    fields: dict[str, Any], expected: str
+) -> None:
+    assert image({**IMAGES, "SERVER_IMAGE_VLLM": "own"}, engine="vllm", **fields) == expected
+
+
+def test_an_installation_with_vllms_own_image_only_runs_that() -> None:
+    spec = ModelSpec.model_validate({"model": "org/m", "engine": "vllm"})
+    assert not spec.is_foreign
+    assert with_vllm_image(spec, settings_of(**IMAGES).vllm_images).is_foreign
+    own = settings_of(**IMAGES, SERVER_IMAGE_VLLM="own")
+    assert not with_vllm_image(spec, own.vllm_images).is_foreign
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) 
         ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "EngineUnavailable",
          "the resource nvidia.com/gpu needs"),
         ({"device": "mps"}, "EngineUnavailable", "device mps is not available in pods"),
-        ({"engine": "vllm"}, "EngineUnavailable", "engine vllm needs container.image"),
+        ({"engine": "vllm"}, "EngineUnavailable", "engine vllm needs the server image with vLLM"),
         ({"engine": "container"}, "InvalidSpec", "engine container needs container.image"),
         ({"podTemplate": {"spec": {"containers": [{}]}}}, "InvalidSpec",
          "podTemplate.spec.containers: an item lacks its merge key 'name'"),

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from fleet_server.engines import chat_template
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
-from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
+from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
 from fleet_server.protocols import TemplateArguments
 

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers
 
 from fleet_server.engines.chat_template import TemplateRefusal
-from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
+from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.load_error import LoadError
 from support import tiny_chat
 

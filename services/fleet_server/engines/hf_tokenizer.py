@@ -1,4 +1,4 @@
-"""The tokenizer of a converted chat model: tokenizer.json and a chat template."""
+"""The tokenizer of a repository: tokenizer.json and a chat template."""
 
 from __future__ import annotations
 

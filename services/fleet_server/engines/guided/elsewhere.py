@@ -1,0 +1,24 @@
+"""A compiler of formats for engines that compile `Grammar.source` themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
+
+SPACED: dict[str, Any] = {
+    # Flexible white space could be repeated without end.
+    "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ",
+}  # fmt: skip
+
+
+def source_compiler() -> GrammarCompiler:
+    """Checks formats, within limits, with a vocabulary of single bytes."""
+    return GrammarCompiler(_byte_tokens(), white_space=SPACED)
+
+
+def _byte_tokens() -> GuidedVocabulary:
+    return GuidedVocabulary(
+        pieces=[*(bytes([value]) for value in range(256)), b"<end>"],
+        special={256}, stop_ids=[256], encode=lambda text: list(text.encode()),
+    )  # fmt: skip

@@ -1,0 +1,40 @@
+"""LoRA adapters in PEFT's format: adapter_config.json and adapter_model.safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleet_server.engines.encoder_files.json_file import read_object
+from fleet_server.load_error import LoadError
+
+CONFIG = "adapter_config.json"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM accepts as a bound of adapters' ranks."""
+AT_ONCE = 8
+"""Maximum number of different adapters in a batch; requests for more wait."""
+
+
+def lora_arguments(adapters: Mapping[str, Path]) -> dict[str, Any]:
+    """Keyword arguments of `vllm.AsyncEngineArgs` for adapters by name. Raises LoadError."""
+    if not adapters:
+        return {}
+    rank = max(_rank(name, folder) for name, folder in adapters.items())
+    bound = next((each for each in RANKS if each >= rank), None)
+    if bound is None:
+        raise LoadError(f"An adapter has rank {rank}; the vllm engine supports {RANKS[-1]}.")
+    return {
+        "enable_lora": True, "max_lora_rank": bound,
+        "max_loras": min(len(adapters), AT_ONCE), "max_cpu_loras": len(adapters),
+    }  # fmt: skip
+
+
+def _rank(name: str, folder: Path) -> int:
+    rank = read_object(folder / CONFIG).get("r")
+    if type(rank) is not int or rank < 1:
+        raise LoadError(
+            f"The adapter {name} must be a folder in PEFT's format for the vllm engine: {folder} "
+            f"holds no {CONFIG} with a rank.",
+        )
+    return rank

@@ -1,0 +1,185 @@
+"""The thread that runs vLLM's AsyncLLM, and the generations in it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from vllm import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.inputs.engine import tokens_input
+from vllm.lora.request import LoRARequest
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from fleet_contract.errors import BadRequest, NotReady
+from fleet_server.engines.vllm.sampling import parameters, step_of
+from fleet_server.protocols import Sampling, Step
+
+logger = logging.getLogger(__name__)
+
+GONE = "The server is shutting down."
+DEAD = "The engine's process has ended; the server restarts."
+CLOSE_SECONDS = 30
+"""Limit for the end of the engine's process, which vLLM kills after a few seconds."""
+
+Emit = Callable[[Step], None]
+
+
+class Running:
+    """A generation; `start` and the task run in the loop's thread."""
+
+    def __init__(self, loop: EngineLoop, ids: Sequence[int], sampling: Sampling, emit: Emit):
+        self.ids = list(ids)
+        self.sampling = sampling
+        self.emit = emit
+        self.cancelled = False
+        self.task: asyncio.Task[None] | None = None
+        self._loop = loop
+
+    def cancel(self) -> None:
+        if not self.cancelled:
+            self.cancelled = True
+            self._loop.cancel(self)
+
+
+class CacheUsage(StatLoggerBase):  # type: ignore[misc]
+    """The share of the key/value cache in use after the last step, 0..1."""
+
+    def __init__(self, config: Any = None, engine_index: int = 0) -> None:
+        self.share = 0.0
+
+    def record(self, scheduler_stats: Any, *args: Any, **others: Any) -> None:
+        if scheduler_stats is not None:
+            self.share = scheduler_stats.kv_cache_usage
+
+    def log_engine_initialized(self) -> None:
+        """Required by the base class; there is nothing to log."""
+
+
+class EngineLoop:
+    """Starts the engine and waits until it is loaded. Raises what vLLM raises."""
+
+    def __init__(self, arguments: dict[str, Any], adapters: Mapping[str, Path]) -> None:
+        self._adapters = {
+            name: LoRARequest(name, number, str(folder))
+            for number, (name, folder) in enumerate(adapters.items(), start=1)
+        }
+        self._usage = CacheUsage()
+        self._numbers = itertools.count()
+        self._running: set[Running] = set()
+        self._closing = False
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
+        self._thread.start()
+        try:
+            self._engine: AsyncLLM = self._call(self._build(arguments))
+        except BaseException:
+            self._stop()
+            raise
+        self.context_length: int = self._engine.model_config.max_model_len
+
+    @property
+    def alive(self) -> bool:
+        """False once the engine's process has ended."""
+        return self._closing or not self._engine.errored
+
+    @property
+    def cache_usage(self) -> float:
+        return self._usage.share if self._running else 0.0
+
+    def submit(self, ids: Sequence[int], sampling: Sampling, emit: Emit) -> Running:
+        """Start a generation. Raises NotReady."""
+        if self._closing:
+            raise NotReady(GONE, retry_after=1)
+        running = Running(self, ids, sampling, emit)
+        self._loop.call_soon_threadsafe(self._start, running)
+        return running
+
+    def cancel(self, running: Running) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._end, running)
+        except RuntimeError:  # the loop is closed, and with it every generation
+            return
+
+    def close(self) -> None:
+        """End all generations with an error step, and the engine's process."""
+        if self._closing:
+            return
+        self._closing = True
+        self._call(self._close())
+        self._stop()
+
+    async def _build(self, arguments: dict[str, Any]) -> AsyncLLM:
+        config = AsyncEngineArgs(**arguments).create_engine_config()
+        # vLLM then shortens the context to what the key/value cache holds, instead of failing.
+        config.model_config.original_max_model_len = -1
+        engine = AsyncLLM.from_vllm_config(
+            config, disable_log_stats=True, stat_loggers=[lambda *_: self._usage]
+        )
+        try:
+            for adapter in self._adapters.values():
+                await engine.add_lora(adapter)
+        except BaseException:
+            engine.shutdown()
+            raise
+        return engine
+
+    def _start(self, running: Running) -> None:
+        if running.cancelled:
+            return
+        if self._closing:
+            running.emit(Step((), error=NotReady(GONE, retry_after=1)))
+            return
+        self._running.add(running)
+        running.task = self._loop.create_task(self._run(running))
+
+    def _end(self, running: Running) -> None:
+        if running.task is not None:
+            running.task.cancel()
+
+    async def _run(self, running: Running) -> None:
+        most = running.sampling.logprobs or 0
+        try:
+            outputs = self._engine.generate(
+                tokens_input(running.ids),
+                parameters(running.sampling),
+                str(next(self._numbers)),
+                lora_request=self._adapters.get(running.sampling.adapter or ""),
+            )
+            async for output in outputs:
+                running.emit(step_of(output, running.ids, most))
+        except asyncio.CancelledError:
+            if not running.cancelled:
+                running.emit(Step((), error=NotReady(GONE, retry_after=1)))
+            raise
+        except EngineDeadError:
+            running.emit(Step((), error=NotReady(DEAD, retry_after=1)))
+        except VLLMClientError as error:
+            running.emit(Step((), error=BadRequest(str(error))))
+        except Exception as error:
+            logger.exception("a generation failed")
+            running.emit(Step((), error=error))
+        finally:
+            self._running.discard(running)
+
+    async def _close(self) -> None:
+        tasks = [running.task for running in self._running if running.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self._engine.shutdown)
+
+    def _call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)

@@ -1,0 +1,31 @@
+"""Arguments for LoRA adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fleet_server.engines.vllm.adapters import lora_arguments
+from fleet_server.load_error import LoadError
+
+
+def adapter(folder: Path, **config: object) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_the_greatest_rank_is_the_bound(tmp_path: Path) -> None:
+    assert lora_arguments({}) == {}
+    both = {"a": adapter(tmp_path / "a", r=4), "b": adapter(tmp_path / "b", r=17)}
+    found = lora_arguments(both)
+    assert (found["enable_lora"], found["max_lora_rank"]) == (True, 32)
+    assert (found["max_loras"], found["max_cpu_loras"]) == (2, 2)
+
+
+@pytest.mark.parametrize("config", [{}, {"r": 0}, {"r": "8"}, {"r": 513}])
+def test_a_rank_that_cannot_be_used_is_refused(tmp_path: Path, config: dict[str, object]) -> None:
+    with pytest.raises(LoadError, match="adapter"):
+        lora_arguments({"a": adapter(tmp_path / "a", **config)})
