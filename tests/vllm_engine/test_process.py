@@ -23,7 +23,7 @@ from support import tiny_chat
 from support.ports import free_port
 from support.waiting import until
 
-START_SECONDS = 240
+START_SECONDS = 900
 CHAT = "/v1/chat/completions"
 Served = tuple[subprocess.Popen[bytes], httpx.Client]
 Serve = Callable[..., AbstractContextManager[Served]]
