@@ -6,8 +6,8 @@ Anthropic's error types: docs.anthropic.com/en/api/errors.
 from __future__ import annotations
 
 from fleet_contract.api.base import ErrorBody
-from fleet_contract.api.message_events import ErrorType, MessageErrorBody
-from fleet_contract.errors import FleetError
+from fleet_contract.api.message_events import ErrorType, MessageError, MessageErrorBody
+from fleet_contract.errors import FleetError, ThreadsUnsupported
 
 ANTHROPIC_PATHS = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
 
@@ -31,9 +31,11 @@ def message_error(error: FleetError) -> MessageErrorBody:
     """The error in Anthropic's format."""
     other: ErrorType = "invalid_request_error" if error.status < 500 else "api_error"
     kind = _TYPES.get(error.status, other)
-    return {
-        "type": "error",
-        "error": {
-            "type": kind, "message": error.message, "param": error.param, "code": error.code,
-        },
+    body: MessageError = {
+        "type": kind, "message": error.message, "param": error.param, "code": error.code,
     }  # fmt: skip
+    if isinstance(error, ThreadsUnsupported):
+        body["details"] = {
+            "error_code": ThreadsUnsupported.default_code, "unsupported": [str(error.param)],
+        }  # fmt: skip
+    return {"type": "error", "error": body}

@@ -5,6 +5,7 @@
         PromptTooLong       400  context_length_exceeded
         WrongTask           400  wrong_task
         UnsupportedParameter 400 unsupported_parameter
+          ThreadsUnsupported 400 thread_unsupported_request
       Unauthorized          401  authentication_error
       Forbidden             403  permission_error
       ModelNotFound         404  model_not_found
@@ -82,6 +83,10 @@ class WrongTask(BadRequest):
 
 class UnsupportedParameter(BadRequest):
     default_code = "unsupported_parameter"
+
+
+class ThreadsUnsupported(UnsupportedParameter):
+    default_code: ClassVar[str] = "thread_unsupported_request"
 
 
 class Unauthorized(FleetError):

@@ -3,7 +3,7 @@ streaming), and Anthropic's errors."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -13,6 +13,13 @@ ErrorType = Literal[
 ]  # fmt: skip
 
 
+class ErrorDetails(TypedDict):
+    """What Anthropic's client reads to send a conversation without a stored thread."""
+
+    error_code: str
+    unsupported: list[str]
+
+
 class MessageError(TypedDict):
     """What went wrong; `param` and `code` are those of OpenAI's errors."""
 
@@ -20,6 +27,7 @@ class MessageError(TypedDict):
     message: str
     param: str | None
     code: str | None
+    details: NotRequired[ErrorDetails]
 
 
 class MessageErrorBody(TypedDict):

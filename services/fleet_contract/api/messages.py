@@ -114,6 +114,13 @@ class ModelMessage(TypedDict):
     content: str | Annotated[list[ModelBlock], Field(max_length=MAX_CALLS)]
 
 
+class SystemMessage(TypedDict):
+    """Instructions in the middle of a conversation, where the chat template allows them."""
+
+    role: Literal["system"]
+    content: str | Annotated[list[TextBlock], Field(min_length=1)]
+
+
 class Tool(TypedDict):
     """A function that the model may call."""
 
@@ -180,6 +187,7 @@ class Metadata(JsonBody):
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "mcp_servers": (None, []),
     "container": (None,),
+    "thread": (None,),
 }
 """Parameters no in-process engine supports here, with the values that have no effect."""
 
@@ -196,7 +204,7 @@ class CountTokensBody(JsonBody):
     model: str | None = None
     """Id or alias. Optional if only one model serves chat."""
     # Each is checked by the server, whose errors name its position.
-    messages: list[SkipValidation[UserMessage | ModelMessage]] = Field(
+    messages: list[SkipValidation[UserMessage | ModelMessage | SystemMessage]] = Field(
         min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
     )
     """The conversation. Consecutive messages of one role become one."""

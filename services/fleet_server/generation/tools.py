@@ -103,18 +103,20 @@ class ToolFields:
     """How a route writes tools.
 
     `nested` is the key of the function in a tool and in a choice, None if its fields are those of
-    the tool itself; `schema` the key of its parameters; `kinds` are the types of such a tool.
+    the tool itself; `schema` the key of its parameters, which `needs_schema` requires; `kinds` are
+    the types of such a tool.
     """
 
     nested: str | None
     schema: str = "parameters"
     kinds: tuple[str | None, ...] = ("function",)
     longest_name: int = 64
+    needs_schema: bool = False
 
 
 CHAT_TOOLS = ToolFields("function")
 RESPONSE_TOOLS = ToolFields(None)
-MESSAGE_TOOLS = ToolFields(None, "input_schema", (None, "custom"), 128)
+MESSAGE_TOOLS = ToolFields(None, "input_schema", (None, "custom"), 128, needs_schema=True)
 
 
 def read_tools(raw: Any, choice: Any, parallel: bool | None, fields: ToolFields) -> ToolUse:
@@ -174,7 +176,7 @@ def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
     description, parameters = function.get("description"), function.get(fields.schema)
     if description is not None and not isinstance(description, str):
         raise _invalid(_inner(place, "description", fields), "must be a string")
-    if parameters is not None and not isinstance(parameters, dict):
+    if not isinstance(parameters, dict) and (parameters is not None or fields.needs_schema):
         raise _invalid(_inner(place, fields.schema, fields), "must be a JSON Schema")
     if not isinstance(function.get("strict", False), bool | None):
         raise _invalid(_inner(place, "strict", fields), "must be a boolean")

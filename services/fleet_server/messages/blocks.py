@@ -64,9 +64,12 @@ class MessageReader:
         if not isinstance(message, dict):
             raise invalid(place, "must be an object")
         role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant"):
-            raise invalid(f"{place}.role", "must be user or assistant; instructions go to 'system'")
+        if role not in ("user", "assistant", "system"):
+            raise invalid(f"{place}.role", "must be user, assistant or system")
         place = f"{place}.content"
+        if role == "system":
+            self._add("system", self._parts(content, place, images=False))
+            return
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
         if not isinstance(content, list):

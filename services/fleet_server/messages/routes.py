@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fleet_contract.api.messages import NO_OP_VALUES, MessagesBody, TokenCount
+from fleet_contract.errors import ThreadsUnsupported
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation import chat_format
 from fleet_server.generation.conversation import CONTINUED, NEW_TURN, Conversation, conversation
@@ -92,6 +93,11 @@ class MessagesService:
             return json_response(counted, headers=self._server.headers(slot))
 
     def _check(self, body: dict[str, Any], parsed: MessagesRequest, model: ChatModel) -> None:
+        if body.get("thread") is not None:
+            raise ThreadsUnsupported(
+                "'thread' is not supported: conversations are not stored; send all messages.",
+                param="thread",
+            )
         PARAMETERS.check(body, model.supports, self._server.metrics, extra=True)
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("messages")

@@ -54,6 +54,12 @@ def test_consecutive_messages_of_one_role_become_one() -> None:
     ]  # fmt: skip
 
 
+def test_instructions_in_the_middle_keep_their_place() -> None:
+    found = read(user(text("a")), {"role": "system", "content": "Be brief."}, user(text("b")))
+    assert [message["role"] for message in found] == ["user", "system", "user"]
+    assert found[1]["content"] == "Be brief."
+
+
 def test_calls_and_results() -> None:
     found = read(
         user(text("Go")),
@@ -112,7 +118,8 @@ def test_documents_of_text_are_text() -> None:
     ("message", "param"),
     [
         ("x", "messages[0]"),
-        ({"role": "system", "content": "x"}, "messages[0].role"),
+        ({"role": "tool", "content": "x"}, "messages[0].role"),
+        ({"role": "system", "content": [PIXEL]}, "messages[0].content[0].type"),
         ({"role": "user"}, "messages[0].content"),
         ({"role": "user", "content": {}}, "messages[0].content"),
         (user("x"), "messages[0].content[0]"),

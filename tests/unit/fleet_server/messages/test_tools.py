@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from anthropic import beta_async_tool
 
 from support.recorded_calls import json_of
 
@@ -100,6 +101,7 @@ async def test_no_tools_with_choice_none(serve: Any, scripted: Any, client_of: A
         ({"tools": TOOLS, "tool_choice": {"type": "tool", "name": "h"}}, "'h'"),
         ({"tools": TOOLS, "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tools": [{"name": "f", "input_schema": 5}]}, "tools[0].input_schema"),
+        ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
         ({"tools": [{"name": "f f", "input_schema": {}}]}, "1 to 128"),
         ({"tools": [{"name": "bash", "type": "bash_20250124"}]}, "bash_20250124"),
         ({"tools": [TOOLS[0], TOOLS[0]]}, "two functions"),
@@ -174,3 +176,33 @@ async def test_the_model_continues_a_last_message_of_its_own(serve: Any, scripte
         answer = await live.chat(messages=messages)
     assert answer.status_code == 400
     assert "hides its chat template" in answer.json()["error"]["message"]
+
+
+async def test_a_tool_runner_continues_without_a_thread(
+    serve: Any, scripted: Any, client_of: Any
+) -> None:
+    """The client asks for a stored thread first, and sends all messages once that is refused."""
+    seen: list[str] = []
+
+    @beta_async_tool
+    async def f(a: str) -> str:
+        """A function.
+
+        Args:
+            a: A letter.
+        """
+        seen.append(a)
+        return "Done."
+
+    with serve(made(scripted, CALL)) as live:
+        async with client_of(live) as client:
+            runner = client.beta.messages.tool_runner(**HELLO, tools=[f], max_iterations=2)
+            messages = [message async for message in runner]
+        (_, second) = live.model.prompts
+        refused = await live.chat(thread={"type": "create"})
+    assert seen == ["é", "é"]
+    assert [message.stop_reason for message in messages] == ["tool_use"] * 2
+    assert [message["role"] for message in second[0]] == ["user", "assistant", "tool"]
+    assert refused.json()["error"]["details"] == {
+        "error_code": "thread_unsupported_request", "unsupported": ["thread"],
+    }  # fmt: skip
