@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import sys
@@ -11,6 +12,18 @@ from typing import Any
 
 SCRIPT = Path(__file__).parents[2] / "charts" / "modelfleet" / "files" / "conversation.py"
 CHAT, SPEECH = "HuggingFaceTB/SmolLM2-135M-Instruct", "openai/whisper-base"
+
+
+def test_models_of_the_release_are_waited_for() -> None:
+    described = importlib.util.spec_from_file_location("conversation", SCRIPT)
+    assert described is not None
+    assert described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    answers = [[], [{"id": "a"}], [{"id": "a"}, {"id": "b"}]]
+    assert module.listed(iter(answers).__next__, 2) == answers[2]
+    assert module.listed(iter(answers).__next__, 0) == []
+    assert module.listed(lambda: answers[1], 2, seconds=0.1) == answers[1]
 
 
 async def run_client(fleet: Any, **environ: str) -> tuple[int, str]:

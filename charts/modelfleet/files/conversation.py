@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ HERE = Path(__file__).parent
 TASKS = ("chat", "embedding", "speech")
 SPOKEN = "the weather is nice today and we are going for a walk in the park"
 STOPPED = ("stopped", "failed", "conflict")
+LISTED_SECONDS = 30.0
+Entries = list[dict[str, object]]
 
 
 def main() -> int:
@@ -32,7 +35,10 @@ def main() -> int:
     requested: dict[str, str] = json.loads(os.environ.get("MODELS", "{}"))
     required = {task for task in os.environ.get("REQUIRE", "").split(",") if task}
     try:
-        entries = [entry.model_dump() for entry in client.models.list()]
+        entries = listed(
+            lambda: [entry.model_dump() for entry in client.models.list()],
+            int(os.environ.get("EXPECTED", "0")),
+        )
     except openai.OpenAIError as error:
         print(f"{client.base_url}: FAILED: {type(error).__name__}: {error}", flush=True)
         return 1
@@ -46,7 +52,15 @@ def main() -> int:
     return 1 if missing or failed or not chosen else 0
 
 
-def choose(entries: list[dict[str, object]], requested: dict[str, str]) -> dict[str, str]:
+def listed(read: Callable[[], Entries], expected: int, seconds: float = LISTED_SECONDS) -> Entries:
+    """All models; the operator creates those of the release a moment after it has started."""
+    deadline = time.monotonic() + seconds
+    while len(entries := read()) < expected and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return entries
+
+
+def choose(entries: Entries, requested: dict[str, str]) -> dict[str, str]:
     """The model to test, by task."""
     found = {}
     for task in TASKS:

@@ -209,6 +209,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         {"mine": {"model": "a/b", "resources": {"requests": {"cpu": 0.5}}}},
         [
             Place(f"{MODELS} mine yaml spec model", "a/b"),
+            Place(f"{TEST} env:EXPECTED", "1"),
             Place(f"{MODELS} mine yaml spec resources requests cpu", "0.5"),
         ],
     ),
@@ -392,7 +393,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         150,
         [
             Place(f"{TEST} env:TIMEOUT", "150"),
-            Place(f"{TEST} spec activeDeadlineSeconds", 510),
+            Place(f"{TEST} spec activeDeadlineSeconds", 540),
         ],
     ),
     "test.apiKeySecret": ("test-secret", [Place(f"{TEST} from:API_KEY secretKeyRef name")]),
