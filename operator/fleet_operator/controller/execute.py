@@ -5,9 +5,11 @@ The only decision made here is whether a write is needed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +22,7 @@ from fleet_operator.controller.diff import differs
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.kinds import BY_NAME, EVENT, MODEL
+from fleet_operator.kinds import BY_NAME, EVENT, MODEL, SERVICE
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
 from fleet_operator.resources.digests import digest
 from fleet_web.logs import event as log
@@ -30,6 +32,11 @@ logger = logging.getLogger(__name__)
 Applied = dict[Ref, tuple[str, str]]
 """Digest and resulting resourceVersion of the last apply of each child. It keeps an object that the
 API server normalises from being applied again and again."""
+
+
+NEW_SERVICES = 8
+"""Services created at a time: the API server allocates their addresses one after the other, so with
+more of them requests to a busy one time out, and each is processed twice."""
 
 
 @dataclass(slots=True)
@@ -58,6 +65,7 @@ class Executor:
         self._api = api
         self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
+        self._new_services = asyncio.Semaphore(NEW_SERVICES)
 
     async def children(self, observed: Observed, plan: Decision) -> Outcome:
         """Apply and delete children. Raises ApiUnreachable; ApiError if a deletion is refused."""
@@ -135,7 +143,9 @@ class Executor:
         nothing.
         """
         known = ref in observed.children
-        result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
+        allocates = ref.kind == SERVICE.kind and not known
+        async with self._new_services if allocates else nullcontext():
+            result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
         version = result["metadata"]["resourceVersion"]
         self._applied[observed.namespace, observed.name][ref] = (
             wanted["metadata"]["annotations"][ANNOTATION_APPLIED],

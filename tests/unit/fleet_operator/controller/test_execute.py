@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -53,6 +54,31 @@ async def test_missing_children_are_applied_once_without_force(
     observed = observe(cache)
     assert set(observed.children) == {Ref("Deployment", "m"), Ref("Service", "m")}
     assert await executor.children(observed, reconcile(observed)) == Outcome()
+
+
+class SlowServices(Recorder):
+    """Counts Services that are created at the same time."""
+
+    running = most = 0
+
+    async def apply(self, kind: Any, wanted: dict[str, Any], force: bool) -> dict[str, Any]:
+        if kind.kind != "Service":
+            return await super().apply(kind, wanted, force)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.001)
+        self.running -= 1
+        return await super().apply(kind, wanted, force)
+
+
+async def test_few_services_are_created_at_a_time(cache: ClusterCache) -> None:
+    api = SlowServices()
+    executor = Executor(cast(KubeClient, api), cache)
+    observed = observe(cache)
+    plan = reconcile(observed)
+    await asyncio.gather(*(executor.children(observed, plan) for _ in range(48)))
+    assert api.most == 8
+    assert len(api.asked) == 96
 
 
 async def test_edited_children_are_applied_with_force(
