@@ -22,6 +22,7 @@ from shares import BOUNDARY, recordings
 
 from fleet_bench.words import text
 from fleet_contract.launch import encode
+from fleet_contract.spec_parts import Cache
 
 MIB = 1024
 FIELDS = ("Rss", "Pss", "Anonymous")
@@ -69,10 +70,15 @@ def transcriptions(speech: bytes) -> Callable[[str, int], None]:
 
 
 def rows(
-    name: str, send: Callable[[str, int], None], number: int, idle: float, environ: dict[str, str]
+    name: str,
+    send: Callable[[str, int], None],
+    number: int,
+    idle: float,
+    release_after: int,
+    environ: dict[str, str],
 ) -> Iterator[list[Any]]:
     """Rows of one server."""
-    spec = stack.spec_of(name)
+    spec = stack.spec_of(name, cache=Cache(release_after=release_after))
     stack.weights(spec)
     port = stack.free_port()
     settings = {"MODELS_DIR": str(stack.models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
@@ -93,6 +99,7 @@ def main() -> None:
     parse.add_argument("--models", default="ce", help=f"letters of {LETTERS}")
     parse.add_argument("--requests", type=int, default=1000, help="a twentieth of it for speech")
     parse.add_argument("--idle", type=float, default=20, help="seconds")
+    parse.add_argument("--release-after", type=int, default=300, help="cache.releaseAfter")
     parse.add_argument("--speech", type=Path, help="a recording for Whisper")
     parse.add_argument("--env", nargs="*", default=[], help="NAME=VALUE for the servers")
     parse.add_argument("--json", action="store_true")
@@ -103,7 +110,10 @@ def main() -> None:
     for letter in options.models:
         send, part = calls[letter]
         environ = dict(pair.split("=", 1) for pair in options.env)
-        found += rows(LETTERS[letter], send, options.requests // part, options.idle, environ)
+        found += rows(
+            LETTERS[letter], send, options.requests // part, options.idle, options.release_after,
+            environ,
+        )  # fmt: skip
     columns = ["model", "when", "resident MiB", "proportional", "anonymous", "mapped"]
     stack.show("Memory of model servers", columns, found, as_json=options.json)
 
