@@ -28,17 +28,15 @@ WITHOUT_EFFECT = frozenset({
 
 SUPPORTED_BY = " by this server's engines (the engine 'vllm' supports it)"
 
-SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
-    "seed": ("openvino", "llamacpp", "torch"),
-    "presence_penalty": ("openvino", "llamacpp", "torch"),
-    "frequency_penalty": ("openvino", "llamacpp", "torch"),
-    "logit_bias": ("openvino", "llamacpp", "torch"),
-    "logprobs": ("openvino", "llamacpp", "torch"),
-    "top_k": ("openvino", "llamacpp", "torch"),
-    "min_p": ("openvino", "llamacpp", "torch"),
-    "repetition_penalty": ("openvino", "llamacpp", "torch"),
-}
-PROMPT_LOGPROBS = ("torch",)
+ALL_ENGINES = ("openvino", "llamacpp", "torch", "vllm")
+SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    (
+        "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_k",
+        "min_p", "repetition_penalty",
+    ),
+    ALL_ENGINES,
+)  # fmt: skip
+PROMPT_LOGPROBS = ("torch", "vllm")
 """Engines with the logarithmic probabilities of the prompt's tokens."""
 EXTRA = {"top_k": (None,), "min_p": (None, 0), "repetition_penalty": (None, 1)}
 """Parameters that OpenAI's API does not have, with the values that are always accepted."""

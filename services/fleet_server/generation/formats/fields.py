@@ -105,7 +105,6 @@ def _of_vllm(given: StructuredOutputs) -> OutputFormat:
         raise BadRequest(
             f"{place!r} must have exactly one of json, json_object, regex, choice and grammar.",
             param=place,
-            code="invalid_value",
         )
     return found[0]
 
@@ -118,7 +117,7 @@ def _schema_or_text(value: dict[str, Any] | str, place: str) -> OutputFormat:
             value = ""
         if not isinstance(value, dict):
             raise BadRequest(
-                f"{place!r} must be a JSON Schema, or its text.", param=place, code="invalid_value"
+                f"{place!r} must be a JSON Schema, or its text.", param=place, code="invalid_schema"
             )
     return json_schema(value, place)
 
