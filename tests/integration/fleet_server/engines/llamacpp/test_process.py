@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import gguf
 import httpx
 import pytest
 
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
-from support import tiny_chat, tiny_gguf
+from support import tiny_adapter, tiny_chat, tiny_gguf
 from support.ports import free_port
 from support.waiting import until
 
@@ -166,3 +167,27 @@ def test_what_the_template_refuses_is_a_400(serve: Serve, tmp_path: Path) -> Non
 def test_the_engine_is_named(client: httpx.Client) -> None:
     [model] = client.get("/v1/models").json()["data"]
     assert model["engine"] == "llamacpp"
+
+
+def test_an_adapter_is_chosen_by_the_model_id(serve: Serve, tmp_path: Path) -> None:
+    base = tiny_gguf.write(tmp_path / "m.gguf", tiny_chat.QWEN3)
+    adapter = tiny_adapter.write_gguf(tmp_path / "a.gguf", tiny_chat.QWEN3, 3)
+    adapters = [{"name": "tuned", "source": f"file://{adapter}"}]
+    body = {"messages": WEEK, "max_tokens": 8, "temperature": 0}
+    with serve(base, engine="auto", adapters=adapters) as (_, http):
+        listed = [each["id"] for each in http.get("/v1/models").json()["data"]]
+        sent = [http.post(CHAT, json=body | {"model": name}).json() for name in listed]
+    assert listed == [each["model"] for each in sent] == ["m", "m:tuned"]
+    assert len({each["choices"][0]["message"]["content"] for each in sent}) == 2
+
+
+def test_texts_that_are_too_long_for_a_reranker_are_refused(serve: Serve, tmp_path: Path) -> None:
+    rank = gguf.PoolingType.RANK
+    path = tiny_gguf.write(tmp_path / "r.gguf", tiny_chat.QWEN3, pooling=rank)
+    with serve(path, task="rerank", contextLength=128) as (_, http):
+        body = {"query": "fox", "documents": ["dog", "dog " * 900]}
+        refused = http.post("/v1/rerank", json=body)
+        cut = http.post("/v1/rerank", json=body | {"truncate": True}).json()["results"]
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "documents"
+    assert {each["index"] for each in cut} == {0, 1}
