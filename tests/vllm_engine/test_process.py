@@ -65,7 +65,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Serve:
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
             ) as client:
-                until(is_ready, START_SECONDS, state=log.read_text)
+                until(is_ready, START_SECONDS, every=0.5, state=log.read_text)
                 children = psutil.Process(process.pid).children(recursive=True)
                 yield process, client
         finally:

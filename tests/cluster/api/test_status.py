@@ -277,7 +277,7 @@ def test_third_party_images(
     tenant.create(model("llm", engine="vllm", container={"image": "example.test/vllm:1"}))
     tenant.create(model("none", engine="vllm"))
     found = wait(tenant, "none", reason("EngineUnavailable"))
-    assert "VLLM_IMAGE is not set" in condition(found, "Ready")["message"]
+    assert "VLLM_IMAGE are not set" in condition(found, "Ready")["message"]
     for name, engine in (("any", "container"), ("llm", "vllm")):
         assert wait(tenant, name, phase("Ready"))["status"]["engine"] == engine
     pods = {pod["metadata"]["labels"]["modelfleet.dev/inferencemodel"]: pod["spec"]
