@@ -19,7 +19,7 @@ HONOURED = frozenset({
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
     "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
-    "prompts", "traffic", "s3",
+    "prompts", "traffic", "s3", "adapters", "speculative",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
 
