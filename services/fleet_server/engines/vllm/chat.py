@@ -6,14 +6,13 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
-from fleet_server.engines.guided.compiler import Grammar
 from fleet_server.engines.guided.elsewhere import source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.special_text import SEAM, SpecialText
@@ -41,6 +40,14 @@ logger = logging.getLogger(__name__)
 NONE: Mapping[str, Path] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class VllmFormat:
+    """A format in Lark, with the special tokens of the model."""
+
+    source: str
+    unenforced: tuple[str, ...]
+
+
 class VllmChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
@@ -59,7 +66,13 @@ class VllmChat:
         self.vocab_size = _vocab_size(folder, self._tokenizer.size)
         self.decode = self._tokenizer.decode
         pieces = self._tokenizer.pieces
-        self._special = SpecialText(pieces[index].decode() for index in self._tokenizer.special)
+        self._specials = {pieces[index].decode(): index for index in self._tokenizer.special}
+        self._special = SpecialText(self._specials)
+        if adapters and kind == "cpu":
+            raise LoadError(
+                "vLLM's build for CPUs does not keep the adapters of a batch apart.",
+                "Use `engine: llamacpp` with adapters in GGUF on a CPU.",
+            )
         arguments = engine_arguments(spec, folder, kind, secrets.randbelow(1 << 31))
         os.environ.update(environment(spec.device, threads, os.environ))
         self._loop = _started(arguments | lora_arguments(adapters), spec, adapters)
@@ -87,10 +100,11 @@ class VllmChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
-    def compile(self, wanted: OutputFormat) -> Grammar:
+    def compile(self, wanted: OutputFormat) -> VllmFormat:
         """Raises BadRequest and QueueFull."""
         # vLLM compiles it again when the generation starts, without a limit.
-        return self._compiler.compile(wanted)
+        grammar = self._compiler.compile(wanted)
+        return VllmFormat(grammar.plan.text(self._specials.get), grammar.unenforced)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
