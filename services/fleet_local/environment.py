@@ -46,10 +46,7 @@ def of_server(
 ) -> dict[str, str]:
     """Environment of a server of `spec`; variables of the spec's `env` take precedence.
 
-    `share` holds the variables that differ between the servers of one model. CPUs are not divided
-    between models: without MODELFLEET_THREADS each engine may use all of them, because usually one
-    computes while the others are idle. docs/benchmarks.md has figures for models that compute at
-    the same time.
+    `share` holds the device or the threads of this server (`replicas.shares`).
     """
     device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
     return {

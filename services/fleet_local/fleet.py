@@ -128,13 +128,15 @@ class Fleet:
 
     def _make_servers(self) -> dict[str, list[Service]]:
         visible = replicas.gpus(self._environ)
+        models = sum(replicas.number(spec) > 0 for spec in self._specs)
         taken: list[int] = []
         servers: dict[str, list[Service]] = {}
         for spec in self._specs:
             device = spec.device if self._settings.device == "auto" else self._settings.device
             shares = replicas.shares(
-                replicas.number(spec), device, visible, available_cpus(), self._environ
-            )
+                replicas.number(spec), device, visible, available_cpus(), self._environ,
+                models=models,
+            )  # fmt: skip
             names = routes_file.server_names(spec.model, len(shares))
             servers[spec.model] = []
             for number, (name, share) in enumerate(zip(names, shares, strict=True), start=1):

@@ -14,6 +14,8 @@ MOST = 64
 ON_CUDA = ("auto", "cuda")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 THREADS = "MODELFLEET_THREADS"
+CONCURRENT_MODELS = 2
+"""Models of a fleet that are expected to compute at the same time."""
 
 
 def number(spec: ModelSpec) -> int:
@@ -47,17 +49,25 @@ def gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
 
 
 def shares(
-    servers: int, device: str, visible: Sequence[str], cpus: int, environ: Mapping[str, str]
+    servers: int,
+    device: str,
+    visible: Sequence[str],
+    cpus: int,
+    environ: Mapping[str, str],
+    *,
+    models: int = 1,
 ) -> list[dict[str, str]]:
     """Environment variables of each server of a model.
 
     Several servers get one GPU each, round robin, where there are several GPUs and `device` does
-    not name one; otherwise an equal share of the CPUs, unless MODELFLEET_THREADS is set.
+    not name one; otherwise an equal share of the CPUs, unless MODELFLEET_THREADS is set. Among
+    several `models` each gets half of the CPUs at most: threads of a pass wait for each other, so
+    two engines with a thread for each CPU are slower together than with half of them.
     """
-    if servers < 2:
-        return [{}] * servers
-    if device in ON_CUDA and len(visible) > 1:
+    if servers > 1 and device in ON_CUDA and len(visible) > 1:
         return [{VISIBLE: visible[at % len(visible)]} for at in range(servers)]
-    if device in ("auto", "cpu") and not visible and not environ.get(THREADS, "").strip():
-        return [{THREADS: str(max(1, cpus // servers))}] * servers
-    return [{}] * servers
+    parts = max(servers, min(models, CONCURRENT_MODELS))
+    on_cpu = device in ("auto", "cpu") and not visible
+    if parts < 2 or not on_cpu or environ.get(THREADS, "").strip():
+        return [{}] * servers
+    return [{THREADS: str(max(1, cpus // parts))}] * servers

@@ -80,3 +80,22 @@ def test_each_gets_a_gpu_or_a_share_of_the_cpus(
     expected: list[dict[str, str]],
 ) -> None:  # fmt: skip
     assert replicas.shares(servers, device, visible, 8, environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("servers", "models", "cpus", "environ", "threads"),
+    [
+        (1, 2, 8, {}, "4"),
+        (1, 9, 8, {}, "4"),
+        (1, 3, 1, {}, "1"),
+        (4, 2, 8, {}, "2"),
+        (1, 2, 8, {"MODELFLEET_THREADS": "8"}, None),
+    ],
+)
+def test_models_of_a_fleet_share_the_cpus(
+    servers: int, models: int, cpus: int, environ: dict[str, str], threads: str | None
+) -> None:
+    expected = {} if threads is None else {"MODELFLEET_THREADS": threads}
+    found = replicas.shares(servers, "auto", [], cpus, environ, models=models)
+    assert found == [expected] * servers
+    assert replicas.shares(servers, "cuda:0", ["0"], cpus, environ, models=models) == [{}] * servers

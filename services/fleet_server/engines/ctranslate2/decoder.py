@@ -107,9 +107,9 @@ class Decoder:
         self, batch: Batch, languages: list[str], encoded: Any, temperature: float
     ) -> list[DecodingResult]:
         prompts, suppressed = [], None
-        for (recording, _), language in zip(batch, languages, strict=True):
+        for (recording, window), language in zip(batch, languages, strict=True):
             tokenizer, suppressed = self._tokenizer(recording.options.task, language)
-            prompts.append(self._model.get_prompt(tokenizer, list(recording.prompt)))
+            prompts.append(self._model.get_prompt(tokenizer, list(recording.prompt_of(window))))
         if temperature > 0:
             search = {
                 "beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0,
@@ -144,10 +144,10 @@ class Decoder:
         if result.is_silence:
             # Short padding raises the probability of no speech, most of all in translations.
             filled = recording.attempt(window).filled
-            retry = not filled and recording.can_retry(window)
+            retry = not filled and recording.can_retry(window, result)
             return [], window.retried(result) if retry else None
         if result.is_doubtful:
-            if recording.can_retry(window):
+            if recording.can_retry(window, result):
                 return [], window.retried(result)
             if window.is_tail and recording.options.temperature is None:
                 return [], None

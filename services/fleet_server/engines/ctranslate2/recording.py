@@ -7,10 +7,19 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleet_server.engines.ctranslate2.fallback import FILLED, DecodingOptions
+from fleet_server.engines.ctranslate2.fallback import (
+    FILLED,
+    DecodingOptions,
+    DecodingResult,
+)
 from fleet_server.engines.ctranslate2.speech import RATE
 from fleet_server.engines.ctranslate2.windows import SHORT, AudioWindow
 from fleet_server.protocols import Float32, Segment, SpeechOptions, Word
+
+REJECTED_TOKENS = 250
+"""One doubtful text of the greatest length (223 tokens) is followed by another attempt."""
+REJECTED_TOKENS_PER_SECOND = 50
+"""In a window of 30 s all attempts may have the greatest length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +64,26 @@ class Recording:
             return DecodingOptions(self.options.temperature)
         return self._attempts(window)[window.attempt]
 
-    def can_retry(self, window: AudioWindow) -> bool:
-        """Whether an attempt remains after the next one at `window`."""
-        return self.options.temperature is None and window.attempt + 1 < len(self._attempts(window))
+    def can_retry(self, window: AudioWindow, result: DecodingResult) -> bool:
+        """Whether `window` may be decoded again after the doubtful `result`.
+
+        A text that repeats itself ends at the limit of tokens, in every attempt, so the work is
+        bounded by tokens in proportion to the length of the window.
+        """
+        rejected = window.rejected_tokens + len(result.tokens)
+        most = max(REJECTED_TOKENS, REJECTED_TOKENS_PER_SECOND * window.seconds)
+        remain = window.attempt + 1 < len(self._attempts(window))
+        return self.options.temperature is None and remain and rejected <= most
+
+    def prompt_of(self, window: AudioWindow) -> tuple[int, ...]:
+        """The prompt of the next attempt: none after a repetitive result, which a prompt of
+        repeated words leads to."""
+        return () if window.repeated else self.prompt
 
     def key(self, window: AudioWindow) -> PassKey:
         """Equal for windows that may share a pass."""
-        return PassKey(self.attempt(window), len(self.prompt), self.options.word_timestamps)
+        length = len(self.prompt_of(window))
+        return PassKey(self.attempt(window), length, self.options.word_timestamps)
 
     def take(self, key: PassKey | None) -> AudioWindow | None:
         """Move the first waiting window with `key` (any if None) to the running windows."""

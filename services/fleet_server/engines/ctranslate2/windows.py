@@ -26,14 +26,17 @@ its error rate is that of windows padded to 30 seconds."""
 class AudioWindow:
     """At most 30 seconds of a recording; `spans` is the speech in it.
 
-    In a window that is decoded again, `best_rejected` is the best doubtful result so far and
-    `retry` the number of the next attempt. `is_tail` marks a short rest of another window.
+    In a window that is decoded again, `best_rejected` is the best doubtful result so far, `retry`
+    the number of the next attempt, `rejected_tokens` those of all doubtful results, and `repeated`
+    whether one of them was repetitive. `is_tail` marks a short rest of another window.
     """
 
     spans: tuple[Span, ...]
     best_rejected: DecodingResult | None = None
     retry: int = 1
     is_tail: bool = False
+    rejected_tokens: int = 0
+    repeated: bool = False
 
     @property
     def attempt(self) -> int:
@@ -58,7 +61,11 @@ class AudioWindow:
 
     def retried(self, result: DecodingResult) -> AudioWindow:
         """The window for the attempt after one with the doubtful `result`."""
-        return replace(self, best_rejected=self.best(result), retry=self.attempt + 1)
+        return replace(
+            self, best_rejected=self.best(result), retry=self.attempt + 1,
+            rejected_tokens=self.rejected_tokens + len(result.tokens),
+            repeated=self.repeated or result.is_repetitive,
+        )  # fmt: skip
 
     def rest(self, decoded: float) -> AudioWindow | None:
         """The speech after the first `decoded` seconds of the window, or None if it is too short.

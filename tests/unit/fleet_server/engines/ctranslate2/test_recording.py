@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fleet_server.engines.ctranslate2.fallback import (
     FILLED,
@@ -19,6 +20,7 @@ from fleet_server.engines.ctranslate2.windows import AudioWindow
 from fleet_server.protocols import SpeechOptions
 
 DOUBT = DecodingResult((1,), avg_logprob=-2, no_speech_prob=0, compression_ratio=1, temperature=0)
+LOOP = DecodingResult((7,) * 223, 0, no_speech_prob=0, compression_ratio=9, temperature=0)
 WINDOW = AudioWindow((Span(0, 9 * RATE),))
 
 
@@ -32,17 +34,37 @@ def test_a_doubtful_window_is_filled_up_first_and_then_sampled() -> None:
     one, window, attempts = recording(), WINDOW, []
     while True:
         attempts.append(one.attempt(window))
-        if not one.can_retry(window):
+        if not one.can_retry(window, DOUBT):
             break
         window = window.retried(DOUBT)
     assert attempts == [DecodingOptions(0.0, filled=False), *FILLED]
     assert [attempt.temperature for attempt in attempts] == [0, 0, 0.2, 0.4, 0.6, 0.8, 1]
 
 
+@pytest.mark.parametrize(("seconds", "attempts"), [(4, 2), (9, 3), (15, 4), (30, 6)])
+def test_attempts_that_repeat_themselves_are_bounded_by_the_length_of_the_speech(
+    seconds: int, attempts: int
+) -> None:
+    one, window = recording(), AudioWindow((Span(0, seconds * RATE),))
+    number = 1
+    while one.can_retry(window, LOOP):
+        window, number = window.retried(LOOP), number + 1
+    assert number == attempts
+
+
+def test_after_a_repetitive_text_a_window_is_decoded_without_the_prompt() -> None:
+    one = recording()
+    one.prompt = (5, 6)
+    assert one.prompt_of(WINDOW.retried(DOUBT)) == (5, 6)
+    again = WINDOW.retried(LOOP)
+    assert (one.prompt_of(again), one.key(again).prompt_length) == ((), 0)
+    assert one.prompt_of(again.retried(DOUBT)) == ()
+
+
 def test_a_clients_temperature_is_the_only_attempt_and_filled_up() -> None:
     one = recording(temperature=0.3)
     assert one.attempt(WINDOW) == DecodingOptions(0.3, filled=True)
-    assert not one.can_retry(WINDOW)
+    assert not one.can_retry(WINDOW, DOUBT)
 
 
 def test_a_window_is_taken_by_the_key_of_its_pass() -> None:
@@ -62,7 +84,7 @@ def test_a_window_is_taken_by_the_key_of_its_pass() -> None:
 def test_a_short_rest_is_decoded_once() -> None:
     rest = AudioWindow((Span(0, 9 * RATE),)).rest(decoded=6)
     assert rest is not None
-    assert not recording().can_retry(rest)
+    assert not recording().can_retry(rest, DOUBT)
     longer = AudioWindow((Span(0, 12 * RATE),)).rest(decoded=6)
     assert longer is not None
-    assert recording().can_retry(longer.retried(DOUBT))
+    assert recording().can_retry(longer.retried(DOUBT), DOUBT)
