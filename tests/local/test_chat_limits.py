@@ -82,7 +82,8 @@ async def test_json_objects_are_json(client: openai.AsyncOpenAI) -> None:
 
 async def test_responses_follow_a_schema(client: openai.AsyncOpenAI) -> None:
     async def following(schema: dict[str, object]) -> object:
-        form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+        named = {"name": "city", "schema": schema, "strict": True}
+        form = {"type": "json_schema", "json_schema": named}
         answer = await chat(client, "Where is the Louvre?", max_tokens=64, response_format=form)
         return json.loads(answer.choices[0].message.content)
 
