@@ -69,8 +69,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Serve:
                 children = psutil.Process(process.pid).children(recursive=True)
                 yield process, client
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
             _, alive = psutil.wait_procs(children, timeout=20)
             assert not alive, "the engine's process outlives the server"
 
@@ -173,11 +176,8 @@ def test_a_client_that_disconnects_frees_its_cache(client: httpx.Client) -> None
 def test_the_server_is_unhealthy_without_the_engines_process(served: Served) -> None:
     """The last test of this server."""
     process, http = served
-    [child] = [
-        each
-        for each in psutil.Process(process.pid).children()
-        if "spawn_main" in str(each.cmdline())
-    ]
+    children = psutil.Process(process.pid).children()
+    [child] = [each for each in children if "EngineCore" in " ".join(each.cmdline())]
     with http.stream("POST", CHAT, json=body(stream=True, max_tokens=1900)) as events:
         lines = events.iter_lines()
         next(lines)
