@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm
+.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -74,6 +74,21 @@ test-vllm: env-vllm ## Run the tests of `engine: vllm`, on the CPU
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
 	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
+
+# The clients' own environments: their versions would get in the way of the others. uv, since pip took
+# over ten minutes to choose versions. Node has no lock file, whose entries would be URLs.
+CLIENTS := build/clients
+
+test-clients: env-dev ## Run other projects' clients against a real fleet
+	@test -x $(CLIENTS)/bin/uv || { $(BIN)/python -m venv $(CLIENTS) \
+		&& $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet uv; }
+	@UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}" \
+		; export UV_DEFAULT_INDEX; test -n "$$UV_DEFAULT_INDEX" || unset UV_DEFAULT_INDEX; \
+		$(CLIENTS)/bin/uv pip install --quiet --python $(CLIENTS)/bin/python \
+		-r tests/clients/requirements.txt -c tests/clients/requirements.lock
+	@if command -v npm >/dev/null; then mkdir -p $(CLIENTS)-node && cp tests/clients/package.json $(CLIENTS)-node \
+		&& npm --prefix $(CLIENTS)-node install --silent --no-audit --no-fund --no-package-lock; fi
+	$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 # A row for docs/benchmarks.md is printed at the end; what failed is kept in build/soak.
 test-soak: env-dev ## Send malformed requests to a real fleet for an hour, or SECONDS=N
