@@ -41,8 +41,15 @@ HELLO: dict[str, dict[str, Any]] = {
 
 
 class Running:
-    def __init__(self, model: ScriptedChat, sampling: Sampling, emit: Callable[[Step], None]):
+    def __init__(
+        self,
+        model: ScriptedChat,
+        prompt: Prompt,
+        sampling: Sampling,
+        emit: Callable[[Step], None],
+    ) -> None:
         self._model = model
+        self._prompt = prompt
         self._sampling = sampling
         self._emit = emit
         self.cancelled = threading.Event()
@@ -74,7 +81,7 @@ class Running:
     def _prompt_scores(self) -> list[TokenLogprobs]:
         if not self._sampling.prompt_logprobs:
             return []
-        return [TokenLogprobs(token, math.log(0.5)) for token in self._model.read[-1][1:]]
+        return [TokenLogprobs(token, math.log(0.5)) for token in self._prompt.state[1:]]
 
     def _scores(self, byte: int) -> list[TokenLogprobs]:
         """Every token has the probability of one half, and `x` that of one quarter."""
@@ -142,11 +149,11 @@ class ScriptedChat:
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         self.read.append(list(token_ids))
-        return Prompt(num_tokens=len(token_ids), state=None)
+        return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
     def submit(self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]) -> Running:
         self.asked.append(sampling)
-        running = Running(self, sampling, emit)
+        running = Running(self, prompt, sampling, emit)
         self.running.append(running)
         running.thread.start()
         return running

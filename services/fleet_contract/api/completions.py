@@ -24,11 +24,11 @@ Prompts = (
     | Annotated[list[TokenIds], Field(min_length=1)]
 )  # fmt: skip
 """Prompts as OpenAI accepts them."""
-OnePrompt = (
-    Text | Annotated[list[Text], Field(min_length=1, max_length=1)] | TokenIds
-    | Annotated[list[TokenIds], Field(min_length=1, max_length=1)]
+FewPrompts = (
+    Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_CHOICES)] | TokenIds
+    | Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_CHOICES)]
 )  # fmt: skip
-"""One prompt, as text or token ids, optionally in a list."""
+"""As many prompts as one request may have, each as text or token ids."""
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
@@ -46,8 +46,9 @@ class CompletionBody(GenerationBody):
     model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     # Checked by the server instead: pydantic would copy every token id.
-    prompt: SkipValidation[OnePrompt] = Field(examples=["Once upon a time"])
-    """The text to continue, without a chat template."""
+    prompt: SkipValidation[FewPrompts] = Field(examples=["Once upon a time"])
+    """The text to continue, without a chat template, or several texts. With `n` there are at most
+    16 choices, those of the first prompt first."""
     max_tokens: Positive | None = None
     """Maximum number of new tokens; 16 by default."""
     echo: bool | None = None
@@ -71,7 +72,7 @@ class TextLogprobs(TypedDict):
 
 
 class TextChoice(TypedDict):
-    """One of the `n` choices."""
+    """One of the `n` choices of a prompt; its index is the prompt's times `n`, plus its number."""
 
     text: str
     index: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,10 @@ IMAGE_COST = 2.0
 """Units of an image."""
 AUDIO_BYTES = 512 * 1024
 """Bytes of a recording per unit: half a minute, compressed."""
+MOST_TEXTS = 1000
+"""Counted choices of a prompt, and prompts."""
+_LISTS = re.compile(rb'\[\s*["\[]')
+"""The beginning of a list of prompts."""
 MAX_UNITS = 1000.0
 """Upper bound: clients choose the figures, and one request must not outweigh all others."""
 LEADING_BYTES = 1024
@@ -59,7 +64,7 @@ def of_json(fields: Fields, size: int, prefix: bool = True, images: bool = True)
     prompt_bytes = size - sum(sizes)
     cost = 1.0 + prompt_bytes / PROMPT_BYTES + IMAGE_COST * len(sizes)
     if any(raw is not UNSET for raw in (fields.messages, fields.prompt, fields.max_output_tokens)):
-        cost += _new_tokens(fields) / NEW_TOKENS
+        cost += _choices(fields) * _new_tokens(fields) / NEW_TOKENS
     return RequestCost(streams, min(MAX_UNITS, cost), leading, len(sizes), prompt_bytes)
 
 
@@ -74,6 +79,24 @@ def _new_tokens(fields: Fields) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return min(value, 100_000)
     return DEFAULT_NEW_TOKENS
+
+
+def _choices(fields: Fields) -> int:
+    """How many texts are generated: `n` for each prompt."""
+    each = scalar(fields.n)
+    if not isinstance(each, int) or isinstance(each, bool) or each < 1:
+        each = 1
+    return min(each, MOST_TEXTS) * min(_prompts(fields.prompt), MOST_TEXTS)
+
+
+def _prompts(raw: Raw | UnsetType) -> int:
+    """The number of prompts of a text completion; a list of token ids is one."""
+    if raw is UNSET or _LISTS.match(memoryview(raw)) is None:
+        return 1
+    try:
+        return max(1, len(_read_list(raw)))
+    except DecodeError:
+        return 1
 
 
 class _Message(Struct, gc=False):
@@ -92,6 +115,7 @@ class _Part(Struct, gc=False):
     content: Raw | UnsetType = UNSET
 
 
+_read_list = Decoder(list[Raw]).decode
 _read_messages = Decoder(list[_Message]).decode
 _read_parts = Decoder(list[_Part]).decode
 

@@ -46,6 +46,7 @@ class Fields(msgspec.Struct, gc=False):
     max_completion_tokens: Raw | UnsetType = UNSET
     max_output_tokens: Raw | UnsetType = UNSET
     n_predict: Raw | UnsetType = UNSET
+    n: Raw | UnsetType = UNSET
     messages: Raw | UnsetType = UNSET
     system: Raw | UnsetType = UNSET
     input: Raw | UnsetType = UNSET

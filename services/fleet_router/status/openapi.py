@@ -60,7 +60,7 @@ class PassedCompletion(CompletionBody):
     model_config = ConfigDict(json_schema_extra=_free(completions.NO_OP_VALUES))
 
     prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
-    """The text to continue; several prompts are for engines that accept them."""
+    """The text to continue, or several; more than 16 are for engines that accept them."""
 
 
 class PassedResponses(ResponsesBody):

@@ -15,12 +15,22 @@ from fleet_server.protocols import TokenLogprobs
 
 
 class CompletionRenderer(ChunkRenderer):
-    """A `text_completion`; the events of a stream have the same form. `echo` precedes the text."""
+    """A `text_completion`; the events of a stream have the same form."""
 
-    def __init__(self, model: str, echo: Echo, usage: StreamUsage, *, scored: bool = False) -> None:
-        """`scored`: tokens have their probabilities."""
+    def __init__(
+        self,
+        model: str,
+        echoes: Sequence[Echo],
+        each: int,
+        usage: StreamUsage,
+        *,
+        scored: bool = False,
+    ) -> None:
+        """`echoes` precede the `each` choices of each prompt; with `scored` tokens have their
+        probabilities."""
         super().__init__("cmpl-", model, usage)
-        self._echo = echo
+        self._echoes = echoes
+        self._each = each
         self._scored = scored
 
     def whole(self, choices: Sequence[Choice], counts: Counts) -> TextCompletion:
@@ -31,10 +41,10 @@ class CompletionRenderer(ChunkRenderer):
             "model": self._model,
             "choices": [
                 {
-                    "text": self._echo.text + text_of(each.pieces),
+                    "text": self._echo(each.index).text + text_of(each.pieces),
                     "index": each.index,
                     "logprobs": (
-                        self._logprobs(each.logprobs, each.prompt_logprobs)
+                        self._logprobs(each.index, each.logprobs, each.prompt_logprobs)
                         if self._scored
                         else None
                     ),
@@ -46,20 +56,26 @@ class CompletionRenderer(ChunkRenderer):
         }
 
     def opening(self, index: int) -> bytes:
-        return self._event(_choice(index, self._echo.text, None)) if self._echo.text else b""
+        text = self._echo(index).text
+        return self._event(_choice(index, text, None)) if text else b""
 
     def update(self, update: Update) -> Iterator[bytes]:
         finish = update.finish.value if update.finish else None
         scores = None
         if update.logprobs or update.prompt_logprobs:
-            scores = self._logprobs(update.logprobs, update.prompt_logprobs)
+            scores = self._logprobs(update.index, update.logprobs, update.prompt_logprobs)
         yield self._event(_choice(update.index, update.text, finish, scores))
 
+    def _echo(self, index: int) -> Echo:
+        """The echo before the choice `index`."""
+        return self._echoes[index // self._each]
+
     def _logprobs(
-        self, tokens: Sequence[ScoredToken], prompt: Sequence[TokenLogprobs]
+        self, index: int, tokens: Sequence[ScoredToken], prompt: Sequence[TokenLogprobs]
     ) -> TextLogprobs:
-        made = text_logprobs(tokens, len(self._echo.text))
-        return joined(self._echo.logprobs(prompt), made) if prompt else made
+        echo = self._echo(index)
+        made = text_logprobs(tokens, len(echo.text))
+        return joined(echo.logprobs(prompt), made) if prompt else made
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:
         return {

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet_contract.api.completions import CompletionBody
+from fleet_contract.api.generation import MOST_CHOICES
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation.formats.fields import read_format
@@ -17,6 +18,7 @@ from fleet_server.generation.options import (
     read_options,
     within_limit,
 )
+from fleet_server.generation.run import place_of
 from fleet_web.errors import from_validation
 
 DEFAULT_MAX_TOKENS = 16
@@ -25,10 +27,10 @@ DEFAULT_MAX_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """A validated request. The prompt is a non-empty text or list of token ids; the ids are not
+    """A validated request. Each prompt is a non-empty text or list of token ids; the ids are not
     yet checked against the vocabulary."""
 
-    prompt: str | list[int]
+    prompts: list[str | list[int]]
     echo: bool
     options: GenerationOptions
 
@@ -54,53 +56,70 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
         logprobs=logprobs,
         prompt_logprobs=bool(given.echo) and logprobs is not None,
     )
-    return CompletionRequest(read_prompt(given.prompt, spec), bool(given.echo), options)
+    prompts = read_prompts(given.prompt, spec)
+    _check_choices(len(prompts), options.n)
+    return CompletionRequest(prompts, bool(given.echo), options)
 
 
-def read_prompt(value: Any, spec: ModelSpec) -> str | list[int]:
-    """The prompt, in any of OpenAI's forms with one prompt. Raises BadRequest."""
-    if isinstance(value, list) and value and set(map(type, value)) in ({str}, {list}):
-        if len(value) > 1:
-            raise UnsupportedParameter(
-                f"'prompt' has {len(value)} prompts; send one per request.", param="prompt"
-            )
-        [value] = value
-    if not isinstance(value, str | list):
-        raise _no_prompt()
-    if not value:
-        raise empty()
-    if isinstance(value, list):
-        if set(map(type, value)) != {int}:
-            raise _no_prompt()
-        return value
-    if len(value) > spec.limits.max_text_chars:
+def read_prompts(value: Any, spec: ModelSpec) -> list[str | list[int]]:
+    """The prompts, in any of OpenAI's forms. Raises BadRequest."""
+    several = isinstance(value, list) and set(map(type, value)) in ({str}, {list})
+    prompts = value if several else [value]
+    if len(prompts) > MOST_CHOICES:
+        raise BadRequest(
+            f"'prompt' has {len(prompts)} prompts; at most {MOST_CHOICES} are accepted in one "
+            f"request.",
+            param="prompt",
+        )
+    for at, prompt in enumerate(prompts):
+        _check_prompt(prompt, place_of(at, len(prompts)))
+    number = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
+    if number > spec.limits.max_text_chars:
         raise TooLarge(
-            f"The prompt has {len(value)} characters; at most {spec.limits.max_text_chars} are "
+            f"The prompt has {number} characters; at most {spec.limits.max_text_chars} are "
             f"accepted.",
             param="prompt",
         )
-    return value
+    return prompts
 
 
-def check_ids(token_ids: list[int], vocab_size: int) -> None:
+def check_ids(token_ids: list[int], vocab_size: int, place: str) -> None:
     """Raises BadRequest for an id that is not in `range(vocab_size)`."""
     for wrong in (min(token_ids), max(token_ids)):
         if not 0 <= wrong < vocab_size:
             raise BadRequest(
                 f"The prompt contains the token id {str(wrong)[:40]}; this model's ids are 0 to "
                 f"{vocab_size - 1}.",
-                param="prompt",
+                param=place,
             )
 
 
-def empty() -> BadRequest:
+def empty(place: str) -> BadRequest:
     """The error for a prompt without tokens."""
-    return BadRequest("The prompt is empty.", param="prompt", code="empty_input")
+    return BadRequest("The prompt is empty.", param=place, code="empty_input")
 
 
-def _no_prompt() -> BadRequest:
+def _check_prompt(value: Any, place: str) -> None:
+    if not isinstance(value, str | list):
+        raise _no_prompt(place)
+    if not value:
+        raise empty(place)
+    if isinstance(value, list) and set(map(type, value)) != {int}:
+        raise _no_prompt(place)
+
+
+def _check_choices(prompts: int, each: int) -> None:
+    if prompts * each > MOST_CHOICES:
+        raise BadRequest(
+            f"'n' is {each} for {prompts} prompts; at most {MOST_CHOICES} choices are accepted in "
+            f"one request.",
+            param="n",
+        )
+
+
+def _no_prompt(place: str) -> BadRequest:
     return BadRequest(
-        "'prompt' must be a string or a list of token ids, or a list of one of these.",
-        param="prompt",
+        f"{place!r} must be a string or a list of token ids, or a list of one of these.",
+        param=place,
         code="invalid_value",
     )

@@ -17,7 +17,7 @@ from fleet_server.completions.request import CompletionRequest, check_ids, empty
 from fleet_server.engines.text_chat import TAIL_TOKENS
 from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.parameters import Parameters, check_prompt_logprobs
-from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
+from fleet_server.generation.run import Generator, PreparedPrompt, place_of, usage_wanted
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -53,17 +53,19 @@ class CompletionService:
         options = parsed.options
 
         async def prepare() -> PreparedPrompt:
-            prompt, echo = await server.run_blocking(_read, parsed, model)
+            found = await server.run_blocking(_read_all, parsed, model)
             renderer = CompletionRenderer(
                 options.model(server.spec),
-                echo,
+                [echo for _, echo in found],
+                options.n,
                 usage_wanted(request, options),
                 scored=options.logprobs is not None,
             )
-            return PreparedPrompt((prompt,), renderer)
+            return PreparedPrompt([prompt for prompt, _ in found], renderer)
 
-        num_chars = len(parsed.prompt) if isinstance(parsed.prompt, str) else 0
-        return await self._generator.respond(request, model, options, prepare, num_chars=num_chars)
+        # The limit is that of one prompt.
+        longest = max(len(prompt) for prompt in ("", *parsed.prompts) if isinstance(prompt, str))
+        return await self._generator.respond(request, model, options, prepare, num_chars=longest)
 
     def _text_model(self) -> TextModel:
         """Raises WrongTask for a model, such as a custom handler, that only implements chat."""
@@ -87,19 +89,29 @@ class CompletionService:
         return parsed
 
 
-def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, Echo]:
-    """The prompt, and the text to echo. Raises BadRequest."""
-    if isinstance(parsed.prompt, str):
-        ids = model.vocabulary.encode(parsed.prompt, True)
+def _read_all(parsed: CompletionRequest, model: TextModel) -> list[tuple[Prompt, Echo]]:
+    """The prompts, each with the text to echo. Raises BadRequest."""
+    number = len(parsed.prompts)
+    return [
+        _read(given, place_of(at, number), model, echo=parsed.echo)
+        for at, given in enumerate(parsed.prompts)
+    ]
+
+
+def _read(
+    given: str | list[int], place: str, model: TextModel, *, echo: bool
+) -> tuple[Prompt, Echo]:
+    if isinstance(given, str):
+        ids = model.vocabulary.encode(given, True)
         if not ids:
-            raise empty()
+            raise empty(place)
     else:
-        ids = parsed.prompt
-        check_ids(ids, model.vocab_size)
+        ids = given
+        check_ids(ids, model.vocab_size, place)
     prompt = model.prompt_of(ids)
     if not getattr(model, "emits_text", False):
         prompt = replace(prompt, tail=ids[-TAIL_TOKENS:])
-    if not parsed.echo:
+    if not echo:
         return prompt, Echo()
-    whole = parsed.prompt if isinstance(parsed.prompt, str) else model.vocabulary.decode(ids)
+    whole = given if isinstance(given, str) else model.vocabulary.decode(ids)
     return prompt, Echo(whole, ids, model.vocabulary.piece)

@@ -146,9 +146,10 @@ class Generator:
         started = time.monotonic()
         server.metrics.queued(slot.queue_ms / 1000)
         prepared = await prepare()
+        number = len(prepared.prompts)
         most = [
-            self._max_new_tokens(prompt.num_tokens, model.context_length)
-            for prompt in prepared.prompts
+            self._max_new_tokens(prompt.num_tokens, model.context_length, at, number)
+            for at, prompt in enumerate(prepared.prompts)
         ]
         grammar = await self._compiled(model, options)
         loop = asyncio.get_running_loop()
@@ -166,7 +167,7 @@ class Generator:
                 prepared.decode,
             )
 
-        choices = Choices(start, len(prepared.prompts), options.n, _slots(server, slot))
+        choices = Choices(start, number, options.n, _slots(server, slot))
         prepared.renderer.begin(choices)
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
         stack.callback(choices.cancel)
@@ -186,15 +187,15 @@ class Generator:
         """Raises PromptTooLong for a text that no tokenizer fits into the context."""
         check_length(num_chars, context_length, self._param)
 
-    def _max_new_tokens(self, num_tokens: int, context_length: int) -> int:
-        """The context left after the prompt. Raises PromptTooLong with both numbers."""
+    def _max_new_tokens(self, num_tokens: int, context_length: int, at: int, number: int) -> int:
+        """The context left after prompt `at` of `number`. Raises PromptTooLong."""
         limit = self._server.spec.limits.max_prompt_tokens
         longest = context_length - 1 if limit is None else min(limit, context_length - 1)
         if num_tokens > longest:
             raise PromptTooLong(
                 f"The prompt has {num_tokens} tokens; at most {longest} are accepted "
                 f"(the model's context is {context_length} tokens).",
-                param=self._param,
+                param=place_of(at, number, self._param),
             )
         return context_length - num_tokens
 
@@ -212,6 +213,11 @@ class Generator:
             queue_ms=round(queue_ms, 1), first_token_ms=first and round(first * 1000, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )  # fmt: skip
+
+
+def place_of(at: int, number: int, param: str = "prompt") -> str:
+    """The place of prompt `at` in a request with `number` prompts."""
+    return f"{param}[{at}]" if number > 1 else param
 
 
 def usage_wanted(request: Request, options: GenerationOptions) -> StreamUsage:

@@ -58,7 +58,7 @@ TOOLS: dict[str, Any] = {
     "chat_template_kwargs": {"enable_thinking": True},
 }  # fmt: skip
 COMPLETION: dict[str, Any] = {
-    "model": "chat", "prompt": ["Once upon"], "max_tokens": 8, "temperature": 0.5, "top_p": 0.9,
+    "model": "chat", "prompt": ["Once", "a"], "max_tokens": 8, "temperature": 0.5, "top_p": 0.9,
     "stop": ["x"], "stream": True, "stream_options": {"include_usage": True}, "n": 1, "best_of": 1,
     "echo": True, "user": "me", "seed": 1, "presence_penalty": 0.5, "frequency_penalty": -0.5,
     "suffix": None, "logprobs": None, "logit_bias": {}, "top_k": None,
@@ -145,6 +145,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT | {"stream": False, "stream_options": None}),
     ("/v1/chat/completions", TOOLS),
     ("/v1/completions", COMPLETION),
+    ("/v1/completions", COMPLETION | {"prompt": [[79, 110], [256]], "n": 2, "best_of": 2}),
     (
         "/v1/completions",
         COMPLETION | {"prompt": [79, 110, 256], "stream": False, "stream_options": None},

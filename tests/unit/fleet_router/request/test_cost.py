@@ -51,6 +51,11 @@ MESSAGE = {"messages": [{"role": "user", "content": "hi"}]}
         # 1 for the request, 1 for 2 KiB of text, 1 for each 128 new tokens, 2 for each image.
         ({"input": "x"}, 2),
         ({"prompt": "x", "max_tokens": 128}, 3),
+        ({"prompt": ["x", "y"], "max_tokens": 128}, 4),
+        ({"prompt": [[1, 2], [3], [4]], "max_tokens": 128, "n": 2}, 8),
+        ({"prompt": [1, 2, 3], "max_tokens": 128, "n": 0}, 3),
+        ({"prompt": [], "max_tokens": 128, "n": True}, 3),
+        ({"prompt": ["x"] * 5000, "max_tokens": 128, "n": 10**6}, MAX_UNITS),
         ({"input": "x", "max_output_tokens": 64}, 2.5),
         (MESSAGE, 4),
         (MESSAGE | {"max_tokens": 0}, 4),
@@ -122,6 +127,7 @@ def test_the_prefix_depends_on_the_whole_image() -> None:
         {"messages": [{"content": {"a": 1}}]}, {"messages": [{"content": [1, {"text": 2}]}]},
         {"messages": [{"role": ["x"], "content": [{"image_url": 5}]}]},
         {"messages": [], "max_tokens": "many", "stream": "yes"}, {"input": [1, 2]},
+        {"prompt": ["a", 5], "n": "2"}, {"prompt": {}, "n": []},
     ],
 )  # fmt: skip
 def test_invalid_bodies_are_left_to_the_server(body: dict[str, Any]) -> None:

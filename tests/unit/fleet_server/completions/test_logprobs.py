@@ -92,6 +92,18 @@ async def test_an_echoed_prompt_has_its_probabilities(
     }  # fmt: skip
 
 
+async def test_each_prompt_has_its_own_probabilities(serve: Any, scripted: Any) -> None:
+    with serve(scripted(text="c", supports=SUPPORTS | {"prompt_logprobs"})) as live:
+        body = (await live.chat(prompt=["ab", "x"], logprobs=0, echo=True)).json()
+        await live.idle()
+    assert [choice["logprobs"]["tokens"] for choice in body["choices"]] == [
+        ["<s>", "a", "b", "c"], ["<s>", "x", "c"],
+    ]  # fmt: skip
+    assert [choice["logprobs"]["text_offset"] for choice in body["choices"]] == [
+        [0, 0, 1, 2], [0, 0, 1],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("bias", "asked"), [({"7": -100, "8": 0.5}, {7: -100.0, 8: 0.5}), ({}, {})]
 )
