@@ -42,6 +42,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "fleet_router.keys_command:app", "create, list and revoke API keys", "router"
     ),
     "status": Subcommand("fleet_cli.status:app", "show the models of a running fleet", "router"),
+    "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 

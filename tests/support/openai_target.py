@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+REQUEST_ID = {"x-request-id": "req-7"}
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Target:
     headers: list[dict[str, str]] = field(default_factory=list)
     most_at_once: int = 0
     at_once: int = 0
+    left: int = 0
+    """Streams whose client left before their end."""
 
 
 def sse(data: Any) -> bytes:
@@ -42,6 +45,12 @@ async def stream(target: Target) -> Any:
         for piece in ("one", " two", " three"):
             await asyncio.sleep(0.005)
             yield chunk(piece)
+    if target.mode == "stalled":
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            target.left += 1
+            raise
     if target.mode == "half":
         yield sse({"error": {"message": "gone", "type": "api_error", "param": None, "code": None}})
         return
@@ -65,10 +74,13 @@ def target(listen: Any) -> Iterator[Target]:
         found.headers.append(dict(request.headers))
         if found.mode == "busy":
             error = {"message": "secret", "type": "rate_limit_error", "code": "queue_full"}
-            return JSONResponse({"error": error}, 429)
+            return JSONResponse({"error": error}, 429, REQUEST_ID | {"retry-after": "3"})
         if found.mode == "unknown":
             error = {"message": "secret", "type": "not_found_error", "code": "model_not_found"}
-            return JSONResponse({"error": error}, 404)
+            return JSONResponse({"error": error}, 404, REQUEST_ID)
+        if found.mode == "closed":
+            error = {"message": "no key\x1b[2J", "type": "authentication_error"}
+            return JSONResponse({"error": error}, 401, REQUEST_ID)
         if found.mode == "slow":
             await asyncio.sleep(30)
         if found.mode == "html":

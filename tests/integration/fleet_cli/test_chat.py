@@ -1,0 +1,88 @@
+"""`modelfleet chat` as a process in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.openai_target import target
+from support.web import listen
+
+__all__ = ["listen", "target"]
+
+SECONDS = 30.0
+
+
+class Terminal:
+    """The command in a pseudo-terminal, which sends it SIGINT for Ctrl-C."""
+
+    def __init__(self, *arguments: str) -> None:
+        code = (
+            "import os; os.login_tty(0)\n"
+            "from fleet_cli.main import main; main()"
+        )  # fmt: skip
+        self.fd, side = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=side, stdout=side, stderr=side, start_new_session=True,
+            env=os.environ | {"TERM": "dumb"},
+        )  # fmt: skip
+        os.close(side)
+
+    def send(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def until(self, text: str) -> str:
+        """What is printed up to `text`."""
+        seen, end = "", time.monotonic() + SECONDS
+        while text not in seen:
+            ready, _, _ = select.select([self.fd], [], [], max(0, end - time.monotonic()))
+            assert ready, seen
+            seen += os.read(self.fd, 1).decode(errors="replace")
+        return seen
+
+
+@pytest.fixture
+def terminal(target: Any) -> Iterator[Terminal]:
+    opened = Terminal("chat", "m", "--base-url", target.url)
+    yield opened
+    opened.process.kill()
+    opened.process.wait()
+    os.close(opened.fd)
+
+
+def test_ctrl_c_ends_the_answer_and_not_the_chat(terminal: Terminal, target: Any) -> None:
+    terminal.until(">>> ")
+    terminal.send("\x03")  # at the prompt it has no effect
+    terminal.until(">>> ")
+    target.mode = "stalled"
+    terminal.send("First?\n")
+    terminal.until("one two three")
+    terminal.send("\x03")
+    terminal.until(">>> ")
+    end = time.monotonic() + SECONDS
+    while not target.left and time.monotonic() < end:
+        time.sleep(0.01)
+    assert target.left == 1  # the server is not left generating
+
+    target.mode = "good"
+    terminal.send("Second?\n")
+    terminal.until("one two three")
+    terminal.until(">>> ")
+    contents = [message["content"] for message in target.bodies[1]["messages"]]
+    assert contents == ["First?", "one two three", "Second?"]
+
+    target.mode = "unknown"
+    terminal.send("Third?\n")
+    terminal.until("modelfleet chat: secret (HTTP 404, request id req-7).")
+    terminal.until(">>> ")
+    terminal.send("/quit\n")
+    assert terminal.process.wait(SECONDS) == 0
