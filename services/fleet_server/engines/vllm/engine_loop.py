@@ -176,6 +176,7 @@ class EngineLoop:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._engine.shutdown)
+        del self._engine  # its finalizer fails while the interpreter ends
 
     def _call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
