@@ -13,7 +13,7 @@ from support import tiny_chat
 
 
 def test_adapters_are_refused_on_a_cpu(tmp_path: Path) -> None:
-    """A batch of requests with and without one gave texts of neither."""
+    """With adapters, texts differed from those of transformers; the cause is not known."""
     spec = ModelSpec.model_validate({"model": "tiny", "device": "cpu", "engine": "vllm"})
     folder = tiny_chat.write(tmp_path / "base", tiny_chat.LLAMA)
     with pytest.raises(LoadError, match="adapters"):

@@ -70,8 +70,8 @@ class VllmChat:
         self._special = SpecialText(self._specials)
         if adapters and kind == "cpu":
             raise LoadError(
-                "vLLM's build for CPUs does not keep the adapters of a batch apart.",
-                "Use `engine: llamacpp` with adapters in GGUF on a CPU.",
+                "Adapters are not supported by `engine: vllm` on a CPU.",
+                "Use `engine: llamacpp` with adapters in GGUF.",
             )
         arguments = engine_arguments(spec, folder, kind, secrets.randbelow(1 << 31))
         os.environ.update(environment(spec.device, threads, os.environ))
