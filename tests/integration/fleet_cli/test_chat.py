@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fleet_cli.client.chat import PROMPT
 from support.openai_target import target
 from support.web import listen
 
@@ -40,14 +41,29 @@ class Terminal:
     def send(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
-    def until(self, text: str) -> str:
-        """What is printed up to `text`."""
-        seen, end = "", time.monotonic() + SECONDS
-        while text not in seen:
-            ready, _, _ = select.select([self.fd], [], [], max(0, end - time.monotonic()))
-            assert ready, seen
+    def until(self, text: str) -> None:
+        """Wait until `text` is printed."""
+        seen, ended = self._read(text, SECONDS)
+        assert ended, seen
+
+    def interrupt_prompt(self) -> None:
+        """Send Ctrl-C until there is another prompt: `input` misses one just after the first."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            self.send("\x03")
+            if self._read(PROMPT, 5.0)[1]:
+                return
+        pytest.fail("Ctrl-C brings no other prompt")
+
+    def _read(self, text: str, seconds: float) -> tuple[str, bool]:
+        """What is printed within `seconds`, up to `text`, and whether that came."""
+        seen, end = "", time.monotonic() + seconds
+        while not seen.endswith(text):
+            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
+                return seen, False
             seen += os.read(self.fd, 1).decode(errors="replace")
-        return seen
+        return seen, True
 
 
 @pytest.fixture
@@ -60,14 +76,13 @@ def terminal(target: Any) -> Iterator[Terminal]:
 
 
 def test_ctrl_c_ends_the_answer_and_not_the_chat(terminal: Terminal, target: Any) -> None:
-    terminal.until(">>> ")
-    terminal.send("\x03")  # at the prompt it has no effect
-    terminal.until(">>> ")
+    terminal.until(PROMPT)
+    terminal.interrupt_prompt()
     target.mode = "stalled"
     terminal.send("First?\n")
     terminal.until("one two three")
     terminal.send("\x03")
-    terminal.until(">>> ")
+    terminal.until(PROMPT)
     end = time.monotonic() + SECONDS
     while not target.left and time.monotonic() < end:
         time.sleep(0.01)
@@ -76,13 +91,13 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(terminal: Terminal, target: Any
     target.mode = "good"
     terminal.send("Second?\n")
     terminal.until("one two three")
-    terminal.until(">>> ")
+    terminal.until(PROMPT)
     contents = [message["content"] for message in target.bodies[1]["messages"]]
     assert contents == ["First?", "one two three", "Second?"]
 
     target.mode = "unknown"
     terminal.send("Third?\n")
     terminal.until("modelfleet chat: secret (HTTP 404, request id req-7).")
-    terminal.until(">>> ")
+    terminal.until(PROMPT)
     terminal.send("/quit\n")
     assert terminal.process.wait(SECONDS) == 0
