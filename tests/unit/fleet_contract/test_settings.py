@@ -39,14 +39,12 @@ def sample(setting: Setting) -> tuple[str, Any]:
         return "cuda:1", "cuda:1"
     if setting.name == "QUANTIZATION":
         return "int4", "int4"
-    if setting.name == "QUEUE_SHARE":
-        return "0.25", 0.25
     if setting.parse is parse_list:
         return "b.example, a.example,b.example", ["b.example", "a.example"]
     if setting.parse is parse_bool:
         spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
         return ("0", False) if read(spec, setting) else ("yes", True)
-    if setting.name == "QUEUE_SHARE":  # between 0 and 1
+    if setting.name in ("QUEUE_SHARE", "GPU_MEMORY"):  # between 0 and 1
         return "0.25", 0.25
     return ("7", 7) if setting.parse is int else ("7.5", 7.5)
 
