@@ -113,7 +113,7 @@ def target(listen: Any) -> Iterator[Target]:
         vector: Any = "AACAPwAAAEA=" if body["encoding_format"] == "base64" else [1.0, 2.0]
         if found.mode == "zero":
             vector = [0.0, 0.0]
-        rows = [{"embedding": vector} for _ in body["input"]]
+        rows = [{"index": index, "embedding": vector} for index in range(len(body["input"]))]
         return JSONResponse({"data": rows[found.mode == "short" :], "usage": USAGE})
 
     @app.post("/v1/audio/{kind}")

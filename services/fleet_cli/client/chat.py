@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +12,7 @@ import typer
 
 from fleet_cli.client.conversation import Conversation, data_url
 from fleet_cli.client.options import KEY_ENV, LOCAL, TIMEOUT_SECONDS, BaseUrl, KeyEnv, Timeout
+from fleet_cli.client.output import complain, errors, safe, tolerant_streams
 
 if TYPE_CHECKING:
     from fleet_cli.client.server import Server
@@ -44,21 +43,16 @@ def chat(
     Where standard input or output is no terminal, each line of the input is a prompt, and only
     answers are written to the output. Commands: /system TEXT, /image PATH, /clear, /quit.
     """
-    from fleet_cli.client.server import RequestFailed, Server
+    from fleet_cli.client.server import Server
 
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):  # lone surrogates, terminals without UTF-8
-            stream.reconfigure(errors="backslashreplace")
+    tolerant_streams()
     conversation = Conversation(model, system, temperature, max_tokens)
-    try:
+    with errors("chat"):
         for path in image or ():
             conversation.images.append(_image(path))
         with Server(base_url, api_key_env, timeout) as server:
             session = Session(server, conversation, sys.stdin.isatty() and sys.stdout.isatty())
             raise typer.Exit(session.run())
-    except (RequestFailed, ValueError) as error:
-        _complain(str(error))
-        raise typer.Exit(1) from None
 
 
 class Session:
@@ -108,7 +102,7 @@ class Session:
                 self._answer(line.removeprefix("/"))
         except (RequestFailed, ValueError) as error:
             self._failed = True
-            _complain(str(error))
+            complain("chat", error)
         return True
 
     def _command(self, name: str, text: str) -> bool:
@@ -181,26 +175,9 @@ def delta(event: dict[str, Any]) -> tuple[str, str, str | None]:
     )
 
 
-def safe(text: str) -> str:
-    r"""`text` whose control characters, other than `\n` and `\t`, are escaped as in Python.
-
-    Format characters are kept, unlike in `safe_text.printable`: emoji are joined by them.
-    """
-    return "".join(
-        ascii(character)[1:-1]
-        if unicodedata.category(character) == "Cc" and character not in "\n\t"
-        else character
-        for character in text
-    )
-
-
 def _image(path: Path) -> str:
     try:
         return data_url(path)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ValueError(f"{path}: {reason}") from None
-
-
-def _complain(reason: str) -> None:
-    print(f"modelfleet chat: {reason}", file=sys.stderr, flush=True)

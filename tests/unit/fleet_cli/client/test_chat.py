@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fleet_cli.client.chat import app, delta, safe
+from fleet_cli.client.chat import app, delta
 
 
 def run(target: Any, lines: str, *options: str) -> tuple[int, str, str]:
@@ -99,7 +99,3 @@ def test_chunks_of_other_shapes_have_no_text() -> None:
     assert delta({"choices": [{"delta": {}, "finish_reason": "stop"}]}) == ("", "", "stop")
     for event in ({}, {"choices": []}, {"choices": [1]}, {"choices": [{"delta": [1]}]}):
         assert delta(event) == ("", "", None)
-
-
-def test_an_answer_cannot_control_the_terminal() -> None:
-    assert safe("a\tb\n\x1b[2J\r\x9b ü👩\u200d💻") == "a\tb\n\\x1b[2J\\r\\x9b ü👩\u200d💻"
