@@ -100,11 +100,11 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
         seed=None if given.seed is None else given.seed % SEEDS,
         presence_penalty=given.presence_penalty or 0.0,
         frequency_penalty=given.frequency_penalty or 0.0,
-        adapter=_adapter(given.model, spec),
+        adapter=adapter_of(given.model, spec),
     )
 
 
-def _adapter(model: str | None, spec: ModelSpec) -> str | None:
+def adapter_of(model: str | None, spec: ModelSpec) -> str | None:
     """Name of the adapter that `model` is the id of; None if it is an id of the model itself."""
     return None if model is None or model in spec.ids else spec.adapter_named(model)
 

@@ -14,6 +14,7 @@ from fleet_server.chat.tool_messages import invalid
 from fleet_server.generation.formats.fields import json_schema
 from fleet_server.generation.options import (
     GenerationOptions,
+    adapter_of,
     check_max_tokens,
     first_given,
     read_stop,
@@ -82,7 +83,7 @@ def _request(given: CountTokensBody, spec: ModelSpec) -> MessagesRequest:
         raise invalid("messages", "must end with the results of its last tool calls")
     options = GenerationOptions(
         max_tokens=1, temperature=0, top_p=1, include_usage=True, output=_output(given),
-        tools=_tools(given),
+        tools=_tools(given), adapter=adapter_of(given.model, spec),
     )  # fmt: skip
     return MessagesRequest(messages, reader.images, options, given)
 

@@ -11,6 +11,7 @@ from fleet_contract.errors import ThreadsUnsupported
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation import chat_format
 from fleet_server.generation.conversation import CONTINUED, NEW_TURN, Conversation, conversation
+from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import Parameters, with_calls, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
 from fleet_server.images import ImageLoader
@@ -59,12 +60,12 @@ class MessagesService:
         parsed = parse(body, server.spec)
         self._check(body, parsed, model)
         options = with_calls(parsed.options, model)
-        chat = self._chat(parsed, model)
+        chat = self._chat(parsed, options, model)
 
         async def prepare() -> PreparedPrompt:
             images = [await self._images.load(each.url, each.place) for each in parsed.images]
             prompt = await server.run_blocking(chat.prompt, model, images)
-            renderer = MessageRenderer(server.spec.model, prompt.num_tokens)
+            renderer = MessageRenderer(options.model(server.spec), prompt.num_tokens)
             return chat.prepared(model, prompt, renderer)
 
         return await self._generator.respond(
@@ -80,7 +81,7 @@ class MessagesService:
         parsed = parse_count(body, server.spec)
         self._check(body, parsed, model)
         self._generator.check_length(parsed.num_chars, model.context_length)
-        chat = self._chat(parsed, model)
+        chat = self._chat(parsed, with_calls(parsed.options, model), model)
         return await run_while_connected(request, self._count(chat, parsed, model))
 
     async def _count(
@@ -102,9 +103,10 @@ class MessagesService:
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("messages")
 
-    def _chat(self, parsed: MessagesRequest, model: ChatModel) -> Conversation:
+    def _chat(
+        self, parsed: MessagesRequest, options: GenerationOptions, model: ChatModel
+    ) -> Conversation:
         form = chat_format.read(getattr(model, "chat_template", ""))
         effort = effort_of(parsed.given, form)
         ending = CONTINUED if parsed.continues else NEW_TURN
-        options = with_calls(parsed.options, model)
         return conversation(model, parsed.messages, options, effort, ending=ending)

@@ -15,6 +15,7 @@ from fleet_server.chat.tool_messages import invalid, name_results, non_empty, re
 from fleet_server.generation.formats.fields import json_object, json_schema
 from fleet_server.generation.options import (
     GenerationOptions,
+    adapter_of,
     check_max_tokens,
     default_max_tokens,
     first_given,
@@ -60,6 +61,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         output=_output(given.text),
         tools=tools,
         logprobs=_logprobs(given),
+        adapter=adapter_of(given.model, spec),
     )
     return ResponsesRequest(messages, options, given)
 

@@ -195,3 +195,10 @@ async def test_a_client_that_sends_other_fields_of_the_api_is_served(serve: Any)
             },
         )  # fmt: skip
     assert answer.status_code == 200, answer.text
+
+
+async def test_an_adapter_is_selected_by_the_id_of_the_model(serve: Any) -> None:
+    with serve(adapters=[{"name": "sql", "source": "file:///sql"}]) as live:
+        answers = [await live.chat(model=name) for name in ("scripted:sql", "scripted")]
+    assert [each.json()["model"] for each in answers] == ["scripted:sql", "scripted"]
+    assert [each.adapter for each in live.model.asked] == ["sql", None]

@@ -346,3 +346,10 @@ async def test_an_error_of_an_open_stream_is_an_event(serve: Any, scripted: Any)
     assert kind == "event: error"
     failed = json.loads(data.removeprefix("data: "))
     assert (failed["type"], failed["code"]) == ("error", "timeout")
+
+
+async def test_an_adapter_is_selected_by_the_id_of_the_model(serve: Any) -> None:
+    with serve(adapters=[{"name": "sql", "source": "file:///sql"}]) as live:
+        answers = [await live.chat(model=name) for name in ("scripted:sql", "scripted")]
+    assert [each.json()["model"] for each in answers] == ["scripted:sql", "scripted"]
+    assert [each.adapter for each in live.model.asked] == ["sql", None]
