@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from fleet_contract.api.tools import MAX_CALLS
 from fleet_contract.errors import BadRequest
 from fleet_server.protocols import Message
+from fleet_web.request_body.json_body import MAX_DEPTH, parse_json
 
 
 def read_calls(raw: Any, place: str) -> list[dict[str, Any]]:
@@ -41,18 +40,20 @@ def _call(entry: Any, place: str) -> dict[str, Any]:
 
 
 def read_arguments(text: Any, place: str) -> dict[str, Any]:
-    """The arguments of a call, the text of a JSON object; empty for an empty text."""
+    """The arguments of a call, the text of a JSON object within the limits of a body; empty for an
+    empty text."""
     if not isinstance(text, str):
         raise invalid(place, "must be a string")
+    if not text.strip():
+        return {}
     try:
-        value = orjson.loads(text) if text.strip() else {}
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
+        return parse_json(text.encode())
+    except BadRequest:
         raise BadRequest(
-            f"'{place}' must be the text of a JSON object.", param=place, code="invalid_arguments"
-        )
-    return value
+            f"'{place}' must be the text of a JSON object of at most {MAX_DEPTH} levels.",
+            param=place,
+            code="invalid_arguments",
+        ) from None
 
 
 def non_empty(text: Any, place: str) -> str:

@@ -276,6 +276,9 @@ def with_call(**more: Any) -> list[Any]:
          "messages[1].tool_calls[0].function.arguments", "invalid_arguments"),
         (with_call(function={"name": "f", "arguments": "[]"}),
          "messages[1].tool_calls[0].function.arguments", "invalid_arguments"),
+        # As deep as orjson reads and json does not write.
+        (with_call(function={"name": "f", "arguments": '{"a":' * 1000 + "1" + "}" * 1000}),
+         "messages[1].tool_calls[0].function.arguments", "invalid_arguments"),
         ([{"role": "assistant", "content": "x", "reasoning_content": 5}],
          "messages[0].reasoning_content", "invalid_value"),
     ],
