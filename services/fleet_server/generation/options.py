@@ -16,6 +16,8 @@ COLDEST = 1e-5
 """Sampling with a lower temperature is greedy: logits divided by it are not finite in float32."""
 NARROWEST = 1e-6
 """Sampling with a lower `top_p` is greedy: it is 0 for an engine that rounds it to float32."""
+LEAST_REPETITION = 1e-3
+"""A lower repetition penalty has this value: logits divided by it are not finite in float32."""
 SEEDS = 1 << 64
 MAX_STOP_CHARS = 4096
 FALLBACK_MAX_TOKENS = 512
@@ -95,7 +97,7 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
         n=1 if given.n is None else given.n,
         top_k=max(0, given.top_k or 0),
         min_p=given.min_p or 0.0,
-        repetition_penalty=given.repetition_penalty or 1.0,
+        repetition_penalty=max(LEAST_REPETITION, given.repetition_penalty or 1.0),
         logit_bias=_logit_bias(given.logit_bias),
         seed=None if given.seed is None else given.seed % SEEDS,
         presence_penalty=given.presence_penalty or 0.0,

@@ -12,6 +12,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.generation.options import (
     COLDEST,
     FALLBACK_MAX_TOKENS,
+    LEAST_REPETITION,
     MAX_STOP_CHARS,
     NARROWEST,
     GenerationOptions,
@@ -53,6 +54,11 @@ def test_all_given_options_are_read() -> None:
     )  # fmt: skip
     assert read({"stop": "a"}).stop == ("a",)
     assert not read({"stream_options": {"include_usage": False}}).include_usage
+
+
+@pytest.mark.parametrize(("given", "used"), [(1e-300, LEAST_REPETITION), (0.5, 0.5), (None, 1)])
+def test_a_repetition_penalty_leaves_logits_finite(given: float | None, used: float) -> None:
+    assert read({"repetition_penalty": given}).repetition_penalty == used
 
 
 @pytest.mark.parametrize(("seed", "used"), [(-1, 2**64 - 1), (0, 0), (2**64 - 1, 2**64 - 1)])
