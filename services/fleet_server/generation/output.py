@@ -118,10 +118,11 @@ class VisibleMarks:
 
 
 def visible_marks(model: Any, marks: Iterable[str]) -> dict[int, str]:
-    """The special tokens in `marks` that the model's `decode` leaves out, with their texts."""
-    vocabulary = getattr(model, "vocabulary", None)
-    if vocabulary is None:
+    """The special tokens in `marks` that the model's `decode` leaves out, with their texts; none of
+    a model with `emits_text`, which decodes itself and whose vocabulary may block."""
+    if getattr(model, "emits_text", False) or getattr(model, "vocabulary", None) is None:
         return {}
+    vocabulary = model.vocabulary
     found: dict[int, str] = {}
     for mark in marks:
         for token_id in vocabulary.encode(mark, False):

@@ -58,6 +58,20 @@ def test_a_model_without_a_vocabulary_has_no_special_marks() -> None:
     assert visible_marks(object(), MISTRAL.marks) == {}
 
 
+class TextModel(Model):
+    """Returns text from an engine, whose tokenizer blocks."""
+
+    emits_text = True
+
+    @property
+    def vocabulary(self) -> Any:
+        raise AssertionError("nothing is decoded here")
+
+
+def test_nothing_is_decoded_for_an_engine_that_returns_text() -> None:
+    assert visible_marks(TextModel(), MISTRAL.marks) == {}
+
+
 def test_reasoning_text_and_calls() -> None:
     parser = OutputParser(ReasoningSplitter(MARKS[0]), BlockParser(MISTRAL, SCHEMAS))
     text = f"<think>[TOOL_CALLS] maybe</think>Ok. [TOOL_CALLS][{json_of(('now', {}))}]"
