@@ -46,15 +46,20 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
             "'best_of' is not supported: choices are not ranked. Use 'n' to get all of them.",
             param="best_of",
         )
+    logprobs = None if given.logprobs is False else given.logprobs
+    scores_prompt = bool(given.echo) and logprobs is not None
+    if scores_prompt and given.n not in (None, 1):
+        raise UnsupportedParameter(
+            "'echo' with 'logprobs' is supported with one choice only.", param="n"
+        )
     most = within_limit(DEFAULT_MAX_TOKENS, spec)
     if given.max_tokens is not None:
         most = check_max_tokens(given.max_tokens, "max_tokens", spec)
-    logprobs = None if given.logprobs is False else given.logprobs
     options = replace(
         read_options(given, spec, most),
         output=read_format(given),
         logprobs=logprobs,
-        prompt_logprobs=bool(given.echo) and logprobs is not None,
+        prompt_logprobs=scores_prompt,
     )
     prompts = read_prompts(given.prompt, spec)
     _check_choices(len(prompts), options.n)

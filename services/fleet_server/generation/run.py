@@ -6,10 +6,11 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from fastapi import Request, Response
 
@@ -31,6 +32,8 @@ from fleet_web.logs import event
 from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ class Generator:
             for choice in made:
                 choice.close()
             headers = run.headers | run.timings().headers()
-            return json_response(run.renderer.whole(made, run.choices), headers=headers)
+            whole = partial(_rendered, run, made, headers)
+            return await _off_loop(whole, scored=options.logprobs is not None)
 
     async def _streamed(
         self, model: ChatModel, options: GenerationOptions, prepare: Prepare
@@ -227,9 +231,23 @@ def usage_wanted(request: Request, options: GenerationOptions) -> StreamUsage:
     )
 
 
+def _rendered(run: _Run, made: Sequence[Choice], headers: Mapping[str, str]) -> Response:
+    return json_response(run.renderer.whole(made, run.choices), headers=headers)
+
+
+async def _off_loop(render: Callable[[], T], *, scored: bool) -> T:
+    """What `render` returns, from a thread if it is `scored`: it may have the probabilities of as
+    many tokens as the context, for which other requests would wait for seconds."""
+    return await asyncio.to_thread(render) if scored else render()
+
+
 async def _events(first: Update, updates: AsyncIterator[Update], run: _Run) -> AsyncIterator[bytes]:
     renderer = run.renderer
-    yield renderer.opening(first.index) + b"".join(renderer.update(first))
+
+    def opening() -> bytes:
+        return renderer.opening(first.index) + b"".join(renderer.update(first))
+
+    yield await _off_loop(opening, scored=bool(first.prompt_logprobs))
     opened = {first.index}
     try:
         async for update in updates:

@@ -65,6 +65,16 @@ async def test_an_echoed_prompt_needs_an_engine_with_its_probabilities(
     assert "torch" in error["message"]
 
 
+async def test_the_probabilities_of_a_prompt_are_those_of_one_choice(
+    serve: Any, scripted: Any
+) -> None:
+    with serve(scripted(supports=SUPPORTS | {"prompt_logprobs"})) as live:
+        error = await live.refused(logprobs=1, echo=True, n=2)
+        whole = await live.chat(logprobs=1, n=2)
+    assert error["param"] == "n"
+    assert len(whole.json()["choices"]) == 2
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_echoed_prompt_has_its_probabilities(
     serve: Any, scripted: Any, stream: bool

@@ -58,8 +58,8 @@ def test_a_model_without_a_vocabulary_has_no_special_marks() -> None:
     assert visible_marks(object(), MISTRAL.marks) == {}
 
 
-class TextModel(Model):
-    """Returns text from an engine, whose tokenizer blocks."""
+class TextModel:
+    """Of an engine that returns text, whose tokenizer blocks."""
 
     emits_text = True
 
