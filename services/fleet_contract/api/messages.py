@@ -130,7 +130,8 @@ class Tool(TypedDict):
     input_schema: dict[str, Any]
     """A JSON Schema of the arguments."""
     strict: NotRequired[bool | None]
-    """Has no effect: the schema is enforced for calls that `tool_choice` requires."""
+    """Whether the schema is enforced with `tool_choice` `auto` too, and keywords that cannot be
+    enforced are errors."""
 
 
 Tools = Annotated[list[Tool], Field(max_length=MAX_TOOLS)]
@@ -215,7 +216,7 @@ class CountTokensBody(JsonBody):
     tool_choice: SkipValidation[ToolChoice | NamedTool | None] = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
-    """Cannot have a format with tools unless `tool_choice` is `none`."""
+    """With tools, the text follows its format unless one is called."""
     output_format: SchemaFormat | None = None
     """Older name of `output_config.format`."""
 

@@ -185,7 +185,7 @@ def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
     if description is not None:
         definition["description"] = description
     definition["parameters"] = parameters or NO_PARAMETERS
-    place = _inner(place, "parameters", fields)
+    place = _inner(place, fields.schema, fields)
     return Tool(name, definition, place, bool(function.get("strict")))
 
 

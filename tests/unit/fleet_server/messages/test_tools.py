@@ -160,6 +160,14 @@ async def test_a_schema_is_enforced(serve: Any, scripted: Any, field: str) -> No
     assert json.loads(both.grammar.parts[-1].source) == {"type": "object"}
 
 
+async def test_an_error_of_a_schema_names_its_place(serve: Any, scripted: Any) -> None:
+    tools = [{"name": "refused", "input_schema": {"type": "object"}, "strict": True}]
+    with serve(made(scripted)) as live:
+        answer = await live.chat(tools=tools)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "tools[0].input_schema"
+
+
 async def test_the_model_continues_a_last_message_of_its_own(serve: Any, scripted: Any) -> None:
     messages = [*HELLO["messages"], {"role": "assistant", "content": "The answer is ("}]
     call = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
