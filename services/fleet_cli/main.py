@@ -44,6 +44,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "status": Subcommand("fleet_cli.status:app", "show the models of a running fleet", "router"),
     "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "embed": Subcommand("fleet_cli.client.embed:app", "embed texts, or compare them"),
+    "transcribe": Subcommand("fleet_cli.client.transcribe:app", "print the text of a recording"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 

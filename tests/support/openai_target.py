@@ -127,6 +127,13 @@ def target(listen: Any) -> Iterator[Target]:
         if (refused := await note(request, given)) is not None:
             return refused
         text = "" if found.mode == "empty" else " hello"
+        match given.get("response_format"):
+            case "text":
+                return Response(f"{text}\n", media_type="text/plain")
+            case "srt" | "vtt" as form:
+                times = "00:00:00,000 --> 00:00:02,500"
+                head = "1" if form == "srt" else "WEBVTT\n"
+                return Response(f"{head}\n{times}\n{text}\n", media_type="text/plain")
         return JSONResponse({"text": text, "duration": 2.5, "segments": []})
 
     with listen(app) as port:
