@@ -1,7 +1,8 @@
 """Who owns an id or alias that several InferenceModels claim.
 
-An id takes precedence over any alias, so that no alias takes a served model away. Among equal
-claims the older resource wins. A model that lost its id is not served; its aliases come last.
+An id takes precedence over any alias, so that no alias takes a served model away, and both over the
+ids of adapters. Among equal claims the older resource wins. A model that lost its id is not served;
+its aliases come last.
 """
 
 from __future__ import annotations
@@ -20,13 +21,20 @@ PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 class NameClaim(NamedTuple):
     """The names one InferenceModel claims; claims compare by age.
 
-    `created` is its creationTimestamp (RFC 3339, UTC), `ids` its id followed by its aliases.
+    `created` is its creationTimestamp (RFC 3339, UTC), `ids` its id followed by its aliases,
+    `adapters` the ids of its adapters.
     """
 
     created: str
     namespace: str
     name: str
     ids: tuple[str, ...]
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it claims."""
+        return (*self.ids, *self.adapters)
 
 
 def read_prefixes(text: str) -> dict[str, str]:
@@ -47,7 +55,7 @@ def prefixed(ids: Iterable[str], prefix: str) -> tuple[str, ...]:
 
 
 def owners(claims: Iterable[NameClaim]) -> dict[str, NameClaim]:
-    """The owner of every id and alias in `claims`."""
+    """The owner of every id, alias and id of an adapter in `claims`."""
     by_age = sorted(claims)
     owner: dict[str, NameClaim] = {}
     for claim in by_age:
@@ -57,6 +65,9 @@ def owners(claims: Iterable[NameClaim]) -> dict[str, NameClaim]:
     for claim in (*served, *refused):
         for alias in claim.ids[1:]:
             owner.setdefault(alias, claim)
+    for claim in (*served, *refused):
+        for adapter in claim.adapters:
+            owner.setdefault(adapter, claim)
     return owner
 
 
@@ -78,7 +89,7 @@ class Claimants:
             return set()
         affected = self.release(key)
         self._claims[key] = claim
-        for identifier in claim.ids:
+        for identifier in claim.names:
             self._of_id[identifier].add(key)
         return affected | self._contenders(key)
 
@@ -86,7 +97,7 @@ class Claimants:
         """Remove the claims of a model."""
         affected = self._contenders(key)
         claim = self._claims.pop(key, None)
-        for identifier in claim.ids if claim is not None else ():
+        for identifier in claim.names if claim is not None else ():
             claimants = self._of_id[identifier]
             claimants.discard(key)
             if not claimants:
@@ -100,7 +111,7 @@ class Claimants:
             return {}
         owner = owners(self._claims[other] for other in contenders)
         claim = self._claims[key]
-        return {name: owner[name] for name in claim.ids if owner[name] is not claim}
+        return {name: owner[name] for name in claim.names if owner[name] is not claim}
 
     def _contenders(self, key: Key) -> set[Key]:
         """All that claim a name of this model, and all that claim a name of one of those.
@@ -112,6 +123,6 @@ class Claimants:
         for _ in range(2):
             for other in list(found):
                 claim = self._claims.get(other)
-                for identifier in claim.ids if claim is not None else ():
+                for identifier in claim.names if claim is not None else ():
                     found |= self._of_id[identifier]
         return found

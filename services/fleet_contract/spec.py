@@ -314,6 +314,8 @@ class ModelSpec(SpecPart):
         names = [each.name for each in self.adapters]
         if len(set(names)) != len(names):
             raise ValueError("adapters: names must be unique")
+        if (alias := next(filter(self.adapter_named, self.aliases), None)) is not None:
+            raise ValueError(f"aliases: {alias!r} is the id of an adapter")
         return self
 
     @model_validator(mode="after")

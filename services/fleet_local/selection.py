@@ -48,7 +48,12 @@ def check(specs: Sequence[ModelSpec]) -> None:
                     f"{name!r} is an id or alias of both {taken[name]!r} and {spec.model!r}."
                 )
             taken[name] = spec.model
+    for spec in specs:
         cluster_fields.check(spec)
+        for name in filter(taken.__contains__, spec.adapter_ids):
+            raise StartError(
+                f"{name!r} is an adapter of {spec.model!r}, and an id or alias of {taken[name]!r}."
+            )
     if not any(replicas.number(spec) or spec.remote is not None for spec in specs):
         raise StartError(
             "Every model is stopped.",

@@ -214,7 +214,7 @@ class ClusterCache:
         # In a fixed order, so that messages name the same pod in every reconcile.
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         claim = self._claimants.get(key)
-        names = claim.ids if claim is not None else self.ids(model)
+        names = claim.names if claim is not None else self.ids(model)
         rivals = {
             name: Rival(owner.name, name, owner.namespace)
             for name, owner in self._claimants.lost(key).items()
@@ -230,7 +230,7 @@ class ClusterCache:
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
             rival=rivals.get(names[0]),
-            lost=tuple(rivals[alias] for alias in names[1:] if alias in rivals),
+            lost=tuple(rivals[name] for name in names[1:] if name in rivals),
             contender=self.contender(key[0]),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
@@ -260,12 +260,17 @@ class ClusterCache:
     def _claim(self, model: Raw) -> set[Key]:
         """Record what a model claims now; returns all models whose names may change owner."""
         created = model["metadata"].get("creationTimestamp") or ""
-        return self._claimants.put(NameClaim(created, *_key(model), self.ids(model)))
+        spec = self._resolver.resolve(model).spec
+        adapters = self._prefixed(model, spec.adapter_ids if spec is not None else ())
+        claim = NameClaim(created, *_key(model), self.ids(model), adapters)
+        return self._claimants.put(claim)
 
     def ids(self, model: Raw) -> tuple[str, ...]:
         """Id and aliases as clients send them."""
-        prefix = self.settings.id_prefixes.get(model["metadata"]["namespace"], "")
-        return prefixed(self._resolver.resolve(model).ids, prefix)
+        return self._prefixed(model, self._resolver.resolve(model).ids)
+
+    def _prefixed(self, model: Raw, ids: Iterable[str]) -> tuple[str, ...]:
+        return prefixed(ids, self.settings.id_prefixes.get(model["metadata"]["namespace"], ""))
 
 
 def _key(raw: Raw) -> Key:

@@ -28,7 +28,8 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another InferenceModel that owns `identifier`, an id or alias of this one."""
+    """Another InferenceModel that owns `identifier`, an id or alias of this one or of its
+    adapters."""
 
     name: str
     identifier: str
@@ -105,7 +106,8 @@ class Observed:
     """`children` are the objects that the model controls and those that it adopts, `foreign` other
     objects with the name of a child.
 
-    `rival` owns the model's id, those in `lost` own aliases of it.
+    `rival` owns the model's id, those in `lost` own aliases or ids
+    of adapters of it.
     `errors` are the API server's errors for children in this reconcile.
     `turn` has the models whose rollouts come before this one's.
     `remote` is the last probe of a remote server, `comparison` the requests since the weight in

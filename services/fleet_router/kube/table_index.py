@@ -114,12 +114,10 @@ class TableIndex:
         view = self._models.get(key)
         if view is None or view.spec is None:
             return {key, *self._claimants.release(key)}
-        ids = self._ids(view, view.spec)
-        return {key, *self._claimants.put(NameClaim(view.created, view.namespace, view.name, ids))}
-
-    def _ids(self, view: ModelView, spec: ModelSpec) -> tuple[str, ...]:
-        """Id and aliases as clients send them."""
-        return prefixed(spec.ids, self._prefixes.get(view.namespace, ""))
+        prefix = self._prefixes.get(view.namespace, "")
+        ids, adapters = prefixed(view.spec.ids, prefix), prefixed(view.spec.adapter_ids, prefix)
+        claim = NameClaim(view.created, view.namespace, view.name, ids, adapters)
+        return {key, *self._claimants.put(claim)}
 
     def _route(self, key: Key) -> Route | None:
         view, claim = self._models.get(key), self._claimants.get(key)

@@ -11,8 +11,8 @@ from fleet_contract.claims import Claimants, NameClaim, owners, prefixed, read_p
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
-def claim(name: str, created: str, *ids: str) -> NameClaim:
-    return NameClaim(created, "ns", name, ids)
+def claim(name: str, created: str, *ids: str, adapters: tuple[str, ...] = ()) -> NameClaim:
+    return NameClaim(created, "ns", name, ids, adapters)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ def claim(name: str, created: str, *ids: str) -> NameClaim:
         # b is not served: a younger model that is served owns the alias of both.
         ([claim("a", OLD, "x"), claim("b", NEW, "x", "s", "t"), claim("c", NEWEST, "y", "s")],
          {"x": "a", "y": "c", "s": "c", "t": "b"}),
+        # Ids and aliases take precedence over the ids of adapters, as in the router.
+        ([claim("a", OLD, "x", adapters=("x:p", "x:q", "x:r")), claim("b", NEW, "x:p", "x:q")],
+         {"x": "a", "x:p": "b", "x:q": "b", "x:r": "a"}),
     ],
 )  # fmt: skip
 def test_every_name_has_one_owner_in_any_order(

@@ -172,6 +172,14 @@ def test_adapters_have_ids_of_their_own() -> None:
         assert spec.adapter_named(other) is None
 
 
+@pytest.mark.parametrize("alias", ["org/m:8b:sql", "m:sql"])
+def test_the_id_of_an_adapter_is_no_alias(alias: str) -> None:
+    with pytest.raises(ValidationError, match=f"'{alias}' is the id of an adapter"):
+        ModelSpec.model_validate(
+            {"model": "org/m:8b", "aliases": ["m", alias], "adapters": ADAPTERS}
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -103,6 +103,12 @@ def test_two_models_may_not_claim_one_id(spec: Spec) -> None:
         check([spec("a", aliases=["chat"]), spec("b", aliases=["chat"])])
 
 
+def test_an_adapter_may_not_have_the_id_of_a_model(spec: Spec) -> None:
+    lora = {"name": "sql", "source": "file:///sql"}
+    with pytest.raises(StartError, match="'a:sql' is an adapter of 'a', and an id or alias of 'b'"):
+        check([spec("a", adapters=[lora]), spec("b", aliases=["a:sql"])])
+
+
 def test_models_in_containers_are_refused_with_a_hint(spec: Spec) -> None:
     with pytest.raises(StartError) as caught:
         check([spec("a", engine="vllm", container={"image": "x"})])

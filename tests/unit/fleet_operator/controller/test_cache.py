@@ -119,6 +119,15 @@ def test_an_id_comes_before_an_older_alias(cache: ClusterCache) -> None:
     assert (rival(cache), lost(cache, "b")) == (None, (Rival("m", "org/m", "ns"),))
 
 
+def test_an_id_comes_before_that_of_an_adapter(cache: ClusterCache) -> None:
+    """As in the router; the model of the adapter reports it."""
+    adapters = [{"name": "sql", "source": "file:///sql"}]
+    cache.put_model(model("a", "uid-a", model="x/a", adapters=adapters))
+    assert lost(cache, "a") == ()
+    assert set(cache.put_model(model("b", "uid-b", model="x/a:sql"))) == {("ns", "a"), ("ns", "b")}
+    assert (rival(cache, "b"), lost(cache, "a")) == (None, (Rival("b", "x/a:sql", "ns"),))
+
+
 def test_equal_creation_times_are_ordered_by_name(cache: ClusterCache) -> None:
     cache.put_model(model("b", "uid-1"))
     cache.put_model(model("a", "uid-2"))
