@@ -131,10 +131,13 @@ class Admin:
     async def list_models(self, request: Request) -> Response:
         """Every model that the caller may use, as an OpenAI list. Raises Unauthorized."""
         quota = self._auth.identify(request.scope["headers"])
-        entries = await self._models.listing(self._table())
+        table = self._table()
+        entries = await self._models.listing(table)
         if quota is not None:
             entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
-        whole = [each for entry in entries for each in with_adapters(entry)]
+        # Another model that has the id of an adapter has an entry of its own, and the requests.
+        whole = [each for entry in entries for each in with_adapters(entry)
+                 if each is entry or each["id"] not in table.by_id]  # fmt: skip
         return json_response({"object": "list", "data": whole})
 
     async def get_model(self, request: Request, model_id: str) -> Response:

@@ -50,9 +50,10 @@ def test_only_known_keys_come_in_and_only_to_their_models(
     keys = written(
         tmp_path / "keys.yaml", entry_of("all"), entry_of("some", models=["acme/ch*", "x"])
     )
+    lora = [{"name": "sql", "source": "file:///sql"}]
     models = [
-        entry("acme/chat", "chat", stub.port, aliases=["mine"]),
-        entry("other/chat", "chat", stub.port, aliases=["theirs"]),
+        entry("acme/chat", "chat", stub.port, aliases=["mine"], adapters=lora),
+        entry("other/chat", "chat", stub.port, aliases=["theirs"], adapters=lora),
     ]
     with start_router(tmp_path, models, {"KEYS_FILE": str(keys)}) as fleet:
         missing = ask(fleet, None)
@@ -66,17 +67,21 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
         assert ask(fleet, "some", "mine").status_code == 200
         assert ask(fleet, "some", "theirs").status_code == 403
+        assert ask(fleet, "some", "acme/chat:sql").status_code == 200
+        for name in ("other/chat:sql", "theirs:sql"):
+            assert ask(fleet, "some", name).status_code == 403
         url = f"{fleet.url}/v1/models"
         assert httpx.get(url).status_code == 401
         listed = httpx.get(url, headers={"x-api-key": "sk-some"}).json()["data"]
-        assert [each["id"] for each in listed] == ["acme/chat"]
-        one = httpx.get(f"{url}/other/chat", headers={"x-api-key": "sk-some"})
-        assert one.status_code == 404
-        assert "acme/chat" in one.text
+        assert [each["id"] for each in listed] == ["acme/chat", "acme/chat:sql"]
+        for name in ("other/chat", "other/chat:sql"):
+            one = httpx.get(f"{url}/{name}", headers={"x-api-key": "sk-some"})
+            assert one.status_code == 404
+            assert "acme/chat" in one.text
         assert "has 'acme/chat'." in ask(fleet, "some", "none").text
         assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert fleet.metric("modelfleet_router_requests_total", key="some") == 6
+        assert fleet.metric("modelfleet_router_requests_total", key="some") == 9
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 

@@ -68,6 +68,19 @@ async def test_without_a_key_health_names_no_model(routes: LiveRoutes, auth: Aut
     assert (some.status_code, list(some.json()["models"])) == (503, ["acme/chat"])
 
 
+async def test_an_id_of_an_adapter_that_another_model_has_is_listed_once() -> None:
+    loras = [{"name": name, "source": "file:///sql"} for name in ("own", "other")]
+    base = ModelSpec.model_validate({"model": "m", "adapters": loras})
+    routes = LiveRoutes()
+    routes.swap(RouteTable.build(map(Route, (base, ModelSpec(model="m:other")))))
+    app = create_app(routes).web
+    listed = (await get(app, "/v1/models")).json()["data"]
+    assert [(each["id"], each["parent"]) for each in listed] == [
+        ("m", None), ("m:own", "m"), ("m:other", None),
+    ]  # fmt: skip
+    assert (await get(app, "/v1/models/m:other")).json()["parent"] is None
+
+
 async def test_metrics_need_a_key_that_may_read_them(routes: LiveRoutes, auth: Auth) -> None:
     app = create_app(routes, auth=auth).web
     assert (await get(app, "/metrics")).status_code == 401
