@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
@@ -54,7 +55,7 @@ def new(
         entry["limits"] = limits
     if metrics:
         entry["metrics"] = True
-    with _errors(file):
+    with _errors(file), _locked(file):
         entries = read(file) if file.exists() else []
         write(file, [*entries, entry])
     print(key)
@@ -76,7 +77,7 @@ def list_keys(file: File) -> None:
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], file: File) -> None:
     """Remove a key from the file; routers refuse it within seconds."""
-    with _errors(file):
+    with _errors(file), _locked(file):
         entries = read(file)
         kept = [entry for entry in entries if entry["name"] != name]
         if len(kept) == len(entries):
@@ -94,23 +95,37 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def write(file: Path, entries: list[dict[str, Any]]) -> None:
-    """Replace a key file by one with `entries`, whose comments are lost; a new one is private.
+    """Replace a key file by one with `entries`, of the same owner; its comments are lost. A new
+    one is private.
 
     Raises ValueError where a router would refuse it, and OSError; the file is then unchanged.
     """
     text = dump_all([{"keys": entries}])
     parse(text)
     target = file.resolve()  # a link stays one
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
+    known = target.stat() if target.exists() else None
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-            os.fchmod(stream.fileno(), mode)
+            if known is not None:
+                os.fchown(stream.fileno(), known.st_uid, known.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(known.st_mode))
         Path(partial).replace(target)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep other `modelfleet keys` from changing the file meanwhile. Raises OSError."""
+    folder = os.open(file.resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from fleet_router.callers.keys import parse
-from fleet_router.keys_command import app
+from fleet_router.keys_command import app, new, read
 
 
 @pytest.fixture
@@ -65,6 +67,25 @@ def test_a_missing_file(file: Path) -> None:
     status, _, error = run(file, "list")
     assert status == 1
     assert f"{file}: No such file" in error
+
+
+def test_the_owner_is_kept(file: Path) -> None:
+    """A router that runs as another user must be able to read it."""
+    file.write_text("keys: []\n")
+    other = 65532 if os.geteuid() == 0 else os.geteuid()
+    group = other if os.geteuid() == 0 else min({*os.getgroups(), os.getegid()})
+    os.chown(file, other, group)
+    assert run(file, "new", "a")[0] == 0
+    assert (file.stat().st_uid, file.stat().st_gid) == (other, group)
+    assert "name: a" in file.read_text()
+
+
+def test_no_key_is_lost_among_several_at_once(file: Path) -> None:
+    names = [f"k{number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: new(name, file), names))
+    assert sorted(entry["name"] for entry in read(file)) == sorted(names)
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_permissions_and_a_link_are_kept(file: Path) -> None:
