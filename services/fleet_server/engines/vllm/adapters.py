@@ -10,6 +10,7 @@ from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.load_error import LoadError
 
 CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts as a bound of adapters' ranks."""
 AT_ONCE = 8
@@ -37,4 +38,7 @@ def _rank(name: str, folder: Path) -> int:
             f"The adapter {name} must be a folder in PEFT's format for the vllm engine: {folder} "
             f"holds no {CONFIG} with a rank.",
         )
+    # Without it, vLLM opens pickles.
+    if not (folder / WEIGHTS).is_file():
+        raise LoadError(f"The adapter {name} holds no {WEIGHTS}; other formats are not loaded.")
     return rank

@@ -45,6 +45,8 @@ def engine_arguments(spec: ModelSpec, folder: Path, device: str, seed: int = 0) 
         "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
         "disable_log_stats": True,
         "trust_remote_code": False,
+        # By default vLLM opens pickles where there are no safetensors.
+        "load_format": "safetensors",
         "seed": seed,
     }
     if spec.context_length is not None:

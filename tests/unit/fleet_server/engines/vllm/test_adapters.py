@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fleet_server.engines.vllm.adapters import lora_arguments
+from fleet_server.engines.vllm.adapters import WEIGHTS, lora_arguments
 from fleet_server.load_error import LoadError
 
 
 def adapter(folder: Path, **config: object) -> Path:
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / WEIGHTS).touch()
     return folder
 
 
@@ -23,6 +24,14 @@ def test_the_greatest_rank_is_the_bound(tmp_path: Path) -> None:
     found = lora_arguments(both)
     assert (found["enable_lora"], found["max_lora_rank"]) == (True, 32)
     assert (found["max_loras"], found["max_cpu_loras"]) == (2, 2)
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    """vLLM would open it where there are no safetensors."""
+    folder = adapter(tmp_path / "a", r=4)
+    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+    with pytest.raises(LoadError, match=WEIGHTS):
+        lora_arguments({"a": folder})
 
 
 @pytest.mark.parametrize("config", [{}, {"r": 0}, {"r": "8"}, {"r": 513}])

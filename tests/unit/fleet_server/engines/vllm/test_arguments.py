@@ -36,6 +36,11 @@ def test_the_batch_is_that_of_the_spec() -> None:
     assert (found["max_num_seqs"], found["max_num_batched_tokens"]) == (64, 64)
 
 
+def test_neither_pickles_nor_code_of_the_model_are_loaded() -> None:
+    found = engine_arguments(spec(), FOLDER, "cuda")
+    assert (found["load_format"], found["trust_remote_code"]) == ("safetensors", False)
+
+
 def test_fp8_is_a_quantization_and_int8_is_refused() -> None:
     found = engine_arguments(spec(dtype="fp8"), FOLDER, "cuda")
     assert (found["dtype"], found["quantization"]) == ("auto", "fp8")
