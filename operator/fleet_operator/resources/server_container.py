@@ -116,7 +116,8 @@ def _place(source: str) -> list[str]:
 
 
 def vllm_adapters(spec: ModelSpec) -> list[str]:
-    """The arguments of `vllm serve` for LoRA adapters, which vLLM finds by repository or path."""
+    """The arguments of `vllm serve` for LoRA adapters, by repository or path (`volumes.storage`
+    refuses others)."""
     if not spec.adapters:
         return []
     modules = [

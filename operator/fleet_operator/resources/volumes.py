@@ -8,6 +8,7 @@ ConfigMap to watch, and a change is a new version of the pod template.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ FOREIGN_BUCKET = (
     "s3: the image of engine {engine} reads buckets by itself, if it does: leave `s3` out and set "
     "the variables of its client in `env`"
 )
+FOREIGN_ADAPTER = (
+    "adapters: vLLM's own server loads {name!r} itself, from hf://org/repo without a revision or "
+    "path, pvc://, oci:// or file://, and without sha256"
+)
+FOREIGN_SOURCES = re.compile(r"hf://[^/@]+/[^/@]+|(?:pvc|oci|file)://.+")
 NO_FEATURES = Features()
 NO_IMAGE_VOLUMES = (
     "engine {engine} and lists of weights read oci:// addresses from image volumes only, which "
@@ -71,6 +77,9 @@ def storage(
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
     if spec.is_foreign and spec.bucket is not None:
         return Problem(INVALID_SPEC, FOREIGN_BUCKET.format(engine=spec.engine.value))
+    for adapter in spec.adapters if spec.is_foreign else ():
+        if adapter.sha256 is not None or not FOREIGN_SOURCES.fullmatch(adapter.source):
+            return Problem(INVALID_SPEC, FOREIGN_ADAPTER.format(name=adapter.name))
     served = estimate.as_served(spec)
     images = source_images(spec)
     if None in images:

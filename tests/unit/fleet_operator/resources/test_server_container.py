@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract import launch
+from fleet_operator.resources.images import Problem
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources
 from support.pod_templates import template
@@ -80,7 +81,7 @@ def test_arguments_of_vllm(sources: Sources) -> None:
 
 
 def test_adapters_of_vllm(sources: Sources) -> None:
-    adapters = [{"name": "sql", "source": "hf://org/sql@abc"},
+    adapters = [{"name": "sql", "source": "hf://org/sql"},
                 {"name": "code", "source": "pvc://claim/code"}]  # fmt: skip
     found = template(sources, engine="vllm", adapters=adapters, container={"image": "vllm:1"})
     (server,) = found["spec"]["containers"]
@@ -89,6 +90,26 @@ def test_adapters_of_vllm(sources: Sources) -> None:
         "--enable-lora", "--lora-modules", "org/m:sql=org/sql", "org/m:code=/weights/code",
     ]  # fmt: skip
     assert any(volume.get("persistentVolumeClaim") for volume in found["spec"]["volumes"])
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"source": "hf://org/sql@abc"},
+        {"source": "hf://org/sql/folder"},
+        {"source": "pypi://sql==1/sql"},
+        {"source": "https://host.test/sql.gguf", "sha256": "0" * 64},
+        {"source": "pvc://claim/sql", "sha256": "0" * 64},
+    ],
+)
+def test_what_vllm_would_load_otherwise_is_refused(
+    sources: Sources, adapter: dict[str, str]
+) -> None:
+    adapters = [{"name": "sql", **adapter}]
+    refused = template(sources, engine="vllm", adapters=adapters, container={"image": "vllm:1"})
+    assert isinstance(refused, Problem)
+    assert refused.reason == "InvalidSpec"
+    assert refused.message.startswith("adapters: vLLM's own server loads 'sql' itself")
 
 
 def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
