@@ -27,6 +27,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import find, prepare
 from fleet_prepare.stage import PrepareStage, Report
+from fleet_weights.adapters import adapter_specs
 from fleet_weights.errors import NoRoom, WeightsError
 from fleet_weights.eviction import release
 from fleet_weights.fetch import fetch, is_there
@@ -74,13 +75,19 @@ def pull_all(
             _print_error(spec, error)
         finally:
             if not store.evicts:  # a server may need its room while the others are pulled
-                release(spec, store)
+                for each in _with_adapters(spec):
+                    release(each, store)
     return failed
 
 
 def _elsewhere(spec: ModelSpec) -> bool:
     """Whether the model runs in another image, whose needs are not known here."""
     return spec.is_foreign or spec.engine in NO_WEIGHTS
+
+
+def _with_adapters(spec: ModelSpec) -> list[ModelSpec]:
+    """What is fetched for a model: itself first."""
+    return [spec, *(adapter for _, adapter in adapter_specs(spec))]
 
 
 class _Pull:
@@ -94,7 +101,7 @@ class _Pull:
         self._environ = environ
         self._console = console
         self._began = time.monotonic()
-        self._was_there = is_there(spec, store)
+        self._was_there = all(is_there(each, store) for each in _with_adapters(spec))
 
     def prepare(self, here: Machine, *, force: bool) -> None:
         """Fetch and convert.
@@ -122,18 +129,17 @@ class _Pull:
 
     def fetch(self) -> None:
         """Fetch without conversion. Raises WeightsError."""
-        path = self._with_progress(
-            lambda report: fetch(
-                self._spec,
-                self._store,
-                partial(report, PrepareStage.FETCHING),
-                environ=self._environ,
-            )
-        )
+        path = self._with_progress(self._fetch)
         if self._was_there:
             self._print("already there", path)
         else:
             self._print(f"pulled in {time.monotonic() - self._began:.1f} s", path)
+
+    def _fetch(self, report: Report) -> Path:
+        progress = partial(report, PrepareStage.FETCHING)
+        path, *_ = [fetch(each, self._store, progress, environ=self._environ)
+                    for each in _with_adapters(self._spec)]  # fmt: skip
+        return path
 
     def _with_progress(self, work: Callable[[Report], T]) -> T:
         if not self._console.is_terminal:

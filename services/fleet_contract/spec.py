@@ -107,7 +107,10 @@ MAX_IMAGE_BODY_BYTES = 64 * MIB
 ADAPTER_ENGINES = (Engine.LLAMACPP, Engine.VLLM)
 """Engines that load LoRA adapters; a custom handler may too."""
 
-ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
+MODEL_ID_LENGTH = 200
+ModelId = Annotated[
+    str, Field(min_length=1, max_length=MODEL_ID_LENGTH, pattern=MODEL_ID_PATTERN)
+]
 
 
 def _no_duplicates(values: list[str]) -> list[str]:
@@ -316,6 +319,8 @@ class ModelSpec(SpecPart):
             raise ValueError("adapters: names must be unique")
         if (alias := next(filter(self.adapter_named, self.aliases), None)) is not None:
             raise ValueError(f"aliases: {alias!r} is the id of an adapter")
+        if any(len(each) > MODEL_ID_LENGTH for each in self.adapter_ids):
+            raise ValueError(f"adapters: an id has at most {MODEL_ID_LENGTH} characters")
         return self
 
     @model_validator(mode="after")

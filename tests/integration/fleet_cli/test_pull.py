@@ -197,6 +197,27 @@ def test_models_can_be_fetched_for_another_machine(
     assert (folder / "model.safetensors").read_bytes() == b"numbers"
 
 
+def test_adapters_are_fetched_with_their_model(
+    modelfleet: Any, torch_model: tuple[Hub, dict[str, str]], tmp_path: Path
+) -> None:
+    """Also without conversion, as on nodes for other devices."""
+    hub, environ = torch_model
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    (lora / "adapter_config.json").write_text('{"r": 8}')
+    (lora / "adapter_model.safetensors").write_bytes(b"few numbers")
+    hub.repositories["acme/lora"] = lora
+    (tmp_path / "adapters.yaml").write_text(
+        'models: [{model: acme/m, source: "hf://acme/torch_model", engine: vllm,'
+        ' adapters: [{name: sql, source: "hf://acme/lora"}]}]'
+    )
+    ended = modelfleet("pull", "acme/m", "--no-convert", "--catalog", "adapters.yaml", **environ)
+    assert ended.returncode == 0, ended.stderr
+    assert "acme/m: pulled in" in ended.stdout
+    (folder,) = (tmp_path / "models").glob("acme--m*sql-*")
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"few numbers"
+
+
 def test_an_invalid_limit_is_named(modelfleet: Any, known: Path) -> None:
     ended = modelfleet("pull", "one", "--catalog", str(known), MODELS_DIR_LIMIT="much")
     assert ended.returncode == 2

@@ -172,6 +172,13 @@ def test_adapters_have_ids_of_their_own() -> None:
         assert spec.adapter_named(other) is None
 
 
+def test_the_id_of_an_adapter_is_bounded_as_all_ids() -> None:
+    spec = {"model": "m" * 197, "adapters": [{"name": "ab", "source": "file:///a"}]}
+    assert len(ModelSpec.model_validate(spec).adapter_ids[0]) == 200
+    with pytest.raises(ValidationError, match="adapters: an id has at most 200"):
+        ModelSpec.model_validate({**spec, "model": "m" * 198})
+
+
 @pytest.mark.parametrize("alias", ["org/m:8b:sql", "m:sql"])
 def test_the_id_of_an_adapter_is_no_alias(alias: str) -> None:
     with pytest.raises(ValidationError, match=f"'{alias}' is the id of an adapter"):
