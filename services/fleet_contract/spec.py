@@ -108,9 +108,7 @@ ADAPTER_ENGINES = (Engine.LLAMACPP, Engine.VLLM)
 """Engines that load LoRA adapters; a custom handler may too."""
 
 MODEL_ID_LENGTH = 200
-ModelId = Annotated[
-    str, Field(min_length=1, max_length=MODEL_ID_LENGTH, pattern=MODEL_ID_PATTERN)
-]
+ModelId = Annotated[str, Field(min_length=1, max_length=MODEL_ID_LENGTH, pattern=MODEL_ID_PATTERN)]
 
 
 def _no_duplicates(values: list[str]) -> list[str]:

@@ -195,9 +195,7 @@ def _lost_aliases(observed: Observed) -> Problem | None:
         return None
     whose = (f"{one.identifier!r} belongs to the InferenceModel {_named(observed, one)}"
              for one in observed.lost)  # fmt: skip
-    return Problem(
-        DUPLICATE_ALIAS, f"{'; '.join(whose)}. This model is served without these ids."
-    )
+    return Problem(DUPLICATE_ALIAS, f"{'; '.join(whose)}. This model is served without these ids.")
 
 
 def _remote(observed: Observed) -> RemoteReport | None:

@@ -15,7 +15,6 @@ from itertools import islice
 
 from fleet_contract.claims import Claimants, Key, NameClaim, prefixed
 from fleet_contract.settings import BY_NAME
-from fleet_contract.spec import ModelSpec
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
 from fleet_router.kube.objects import ModelView, SliceView
 from fleet_router.routing.remote import with_remote

@@ -64,9 +64,7 @@ def test_a_model_that_loses_an_alias_is_served_without_it(observe: Observe) -> N
     assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "DuplicateAlias")
     assert decision.delete == ()
     assert condition_of(decision, "Available")[0] == "True"
-    message = (
-        "'b' belongs to the InferenceModel 'other'. This model is served without these ids."
-    )
+    message = "'b' belongs to the InferenceModel 'other'. This model is served without these ids."
     assert condition_of(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
     assert decision.events == (Event("Warning", "DuplicateAlias", message),)
 
