@@ -13,16 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from typing import Any
 
 from fleet_contract.errors import NotReady
-from fleet_server.engines.llamacpp.server import (
-    GONE,
-    Connection,
-    EmbeddedServer,
-    Refused,
-)
+from fleet_server.engines.llamacpp.server import GONE, Connection, EmbeddedServer
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.protocols import Step
 
@@ -69,8 +63,9 @@ class Running:
                 if step.finish is not None:
                     return
             raise ConnectionError("llama.cpp closed the connection")
-        except (OSError, HTTPException, ValueError, LookupError, Refused, AttributeError) as error:
-            # AttributeError: http.client, when its socket is shut down while it reads.
+        except Exception as error:
+            # All, AttributeError of http.client when its socket is shut down among them: the request
+            # would wait for a last step until it times out.
             self._fail(error)
         finally:
             connection.close()

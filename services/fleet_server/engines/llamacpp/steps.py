@@ -24,8 +24,8 @@ class StepReader:
         self._found: list[TokenLogprobs] = []
 
     def read(self, response: HTTPResponse) -> Iterator[Step]:
-        """The steps; tokens are counted by `tokens_predicted`. Raises ValueError for an error of
-        llama.cpp's, and OSError."""
+        """The steps; tokens are counted by `tokens_predicted`. Raises RuntimeError and
+        ValueError for errors of llama.cpp's, and OSError."""
         while line := response.readline(MAX_LINE):
             kind, _, data = line.rstrip(b"\n").partition(b": ")
             if kind == b"error":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,27 @@ def test_generations_reserve_their_share_of_the_cache() -> None:
     scheduler.close()
     with pytest.raises(NotReady):
         submitted(scheduler, 1)
+
+
+class Failing:
+    """A server with one connection, whose response is an error in the stream."""
+
+    def connection(self) -> Any:
+        return self
+
+    def post(self, route: str, body: Any) -> Any:
+        return io.BytesIO(b'error: {"message": "the cache is full"}\n\n')
+
+    def close(self) -> None: ...
+
+
+def test_an_error_in_the_stream_ends_the_generation() -> None:
+    server: Any = Failing()
+    scheduler = Scheduler(server, tokens=10, at_once=1)
+    steps = submitted(scheduler, 10)
+    until(lambda: scheduler.cache_usage == 0)
+    scheduler.close()
+    assert [type(step.error) for step in steps] == [RuntimeError]
 
 
 def test_a_cancelled_generation_that_waits_is_not_started() -> None:
