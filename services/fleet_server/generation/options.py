@@ -16,6 +16,9 @@ COLDEST = 1e-5
 """Sampling with a lower temperature is greedy: logits divided by it are not finite in float32."""
 NARROWEST = 1e-6
 """Sampling with a lower `top_p` is greedy: it is 0 for an engine that rounds it to float32."""
+STRICTEST = 1 - 1e-6
+"""Sampling with a higher `min_p` is greedy: rounded to float32 it is 1, which OpenVINO GenAI
+refuses."""
 LEAST_REPETITION = 1e-3
 """A lower repetition penalty has this value: logits divided by it are not finite in float32."""
 SEEDS = 1 << 64
@@ -60,7 +63,7 @@ class GenerationOptions:
         """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled
         `output`. Each choice of a prompt has a seed of its own, the first one that of the request.
         """
-        greedy = self.temperature < COLDEST or self.top_p < NARROWEST
+        greedy = self.temperature < COLDEST or self.top_p < NARROWEST or self.min_p > STRICTEST
         return Sampling(
             max_tokens=min(self.max_tokens, most),
             temperature=0.0 if greedy else self.temperature,
@@ -70,7 +73,7 @@ class GenerationOptions:
             frequency_penalty=self.frequency_penalty,
             grammar=grammar,
             top_k=self.top_k,
-            min_p=self.min_p,
+            min_p=0.0 if greedy else self.min_p,
             repetition_penalty=self.repetition_penalty,
             logit_bias=self.logit_bias,
             logprobs=self.logprobs,

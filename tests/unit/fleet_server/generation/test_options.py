@@ -110,6 +110,12 @@ def test_what_cannot_be_sampled_is_greedy(
     assert (found.temperature, found.top_p) == sampled
 
 
+@pytest.mark.parametrize(("min_p", "temperature"), [(1, 0.0), (1 - 1e-12, 0.0), (0.999, 0.7)])
+def test_a_share_of_all_the_probability_is_greedy(min_p: float, temperature: float) -> None:
+    found = GenerationOptions(9, 0.7, 1.0, min_p=min_p).sampling(99)
+    assert (found.temperature, found.min_p) == (temperature, min_p if temperature else 0.0)
+
+
 def test_sampling_has_at_most_the_tokens_left() -> None:
     grammar = object()
     options = GenerationOptions(9, 1.0, 1.0, seed=3, presence_penalty=0.5, frequency_penalty=-0.5)
