@@ -52,6 +52,8 @@ LLGUIDANCE = "%llguidance {}"
 PROMPT_LOOKUP = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
+MOST_TOP_K = (1 << 31) - 1
+"""llama.cpp reads it as an int, and drops the upper bits of a larger one."""
 SEEDS = (1 << 32) - 1
 """llama.cpp's seeds have 32 bits; the last one means a random seed."""
 
@@ -187,7 +189,7 @@ def completion(
         "return_progress": True,
         "n_predict": sampling.max_tokens, "temperature": sampling.temperature,
         "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
-        "top_k": sampling.top_k, "top_p": sampling.top_p, "min_p": sampling.min_p,
+        "top_k": min(sampling.top_k, MOST_TOP_K), "top_p": sampling.top_p, "min_p": sampling.min_p,
         "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": sampling.max_tokens,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,

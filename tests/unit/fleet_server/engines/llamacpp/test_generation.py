@@ -37,6 +37,11 @@ def test_options_of_sampling() -> None:
     assert (body["logit_bias"], body["n_probs"]) == ([(7, -100.0)], 1)
 
 
+def test_a_large_top_k_keeps_all_tokens() -> None:
+    body = completion([1], Sampling(5, top_k=2**32 + 1), cache_prompt=True)
+    assert body["top_k"] == 2**31 - 1
+
+
 def test_seeds_are_reduced_to_32_bits() -> None:
     def seed(value: int | None) -> int:
         return int(completion([1], Sampling(5, seed=value), cache_prompt=False)["seed"])
