@@ -157,7 +157,8 @@ class Generator:
         ]
         grammar = await self._compiled(model, options)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + server.spec.limits.request_timeout
+        limit = server.spec.limits.request_timeout
+        deadline = loop.time() + limit
 
         def start(index: int) -> TokenStream:
             at, choice = divmod(index, options.n)
@@ -169,6 +170,7 @@ class Generator:
                 deadline - loop.time(),
                 prepared.parser(),
                 prepared.decode,
+                limit,
             )
 
         choices = Choices(start, number, options.n, _slots(server, slot))

@@ -45,8 +45,9 @@ class Update:
 class TokenStream:
     """One generation. Iterate `updates` once; `cancel` at any time frees the engine's slot.
 
-    A generation that takes longer than `seconds` ends with Timeout. `parser` finds reasoning and
-    tool calls in the text; `decode` replaces the model's.
+    A generation that takes longer than `seconds` ends with Timeout, which names `limit` instead if
+    it is given: the seconds of the whole request. `parser` finds reasoning and tool calls in the
+    text; `decode` replaces the model's.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TokenStream:
         seconds: float,
         parser: Parser | None = None,
         decode: Callable[[Sequence[int]], str] | None = None,
+        limit: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
@@ -71,7 +73,9 @@ class TokenStream:
         self.completion_tokens = 0
         self.first_token_at: float | None = None
         self._generation: Generation = model.submit(prompt, sampling, self._emit)
-        self._deadline = self._loop.call_later(seconds, self._time_out, seconds)
+        self._deadline = self._loop.call_later(
+            seconds, self._time_out, seconds if limit is None else limit
+        )
 
     def cancel(self) -> None:
         self._deadline.cancel()

@@ -64,8 +64,8 @@ class Running:
                     return
             raise ConnectionError("llama.cpp closed the connection")
         except Exception as error:
-            # All, AttributeError of http.client when its socket is shut down among them: the request
-            # would wait for a last step until it times out.
+            # Of any type (http.client raises AttributeError if its socket is shut down): without a
+            # last step the request would wait until it times out.
             self._fail(error)
         finally:
             connection.close()

@@ -149,6 +149,14 @@ async def test_a_generation_is_cancelled_at_its_stop_string() -> None:
     assert model.cancelled == 1
 
 
+async def test_a_generation_that_starts_late_names_the_limit_of_its_request() -> None:
+    model: Any = Later()
+    made = TokenStream(model, Prompt(1, None), Sampling(99), (), -1, limit=60)
+    with pytest.raises(Timeout, match=r"longer than 60 seconds"):
+        await anext(made.updates())
+    made.cancel()
+
+
 async def test_a_generation_that_takes_too_long_ends() -> None:
     model: Any = Later()
     made = TokenStream(model, Prompt(1, None), Sampling(99), (), 0.001)
