@@ -369,4 +369,5 @@ async def test_an_adapter_is_selected_by_the_id_of_the_model(serve: Any) -> None
     assert [(each["id"], each["parent"], each["adapters"]) for each in listed] == [
         ("scripted", None, ["scripted:sql"]), ("scripted:sql", "scripted", []),
     ]  # fmt: skip
-    assert one == listed[1]
+    memory = ("memory_bytes",)  # measured at each request
+    assert {**one, **dict.fromkeys(memory)} == {**listed[1], **dict.fromkeys(memory)}

@@ -312,15 +312,18 @@ async def test_requests_share_passes_where_one_pass_may_run(
 ) -> None:
     sizes: list[int] = []
     gate = threading.Event()
-    inner = EmbeddingEngine.embed
 
-    def embed(model: EmbeddingEngine, batch: Any) -> Any:
-        sizes.append(len(batch))
-        if len(sizes) > 1:  # the first is the engine's own, for the length of its vectors
-            assert gate.wait(10)
-        return inner(model, batch)
+    def gated(inner: Any) -> Any:
+        def embed(model: EmbeddingEngine, batch: Any) -> Any:
+            sizes.append(len(batch))
+            if len(sizes) > 1:  # the first is the engine's own, for the length of its vectors
+                assert gate.wait(60)
+            return inner(model, batch)
 
-    monkeypatch.setattr(EmbeddingEngine, "embed", embed)
+        return embed
+
+    for name in ("embed", "embed_concurrent"):
+        monkeypatch.setattr(EmbeddingEngine, name, gated(getattr(EmbeddingEngine, name)))
     async with serve(limits={"max_concurrent": 1}, batching={"max_size": 16}) as client:
         admission = client.server.admission
         running = [
