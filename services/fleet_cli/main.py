@@ -45,6 +45,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "embed": Subcommand("fleet_cli.client.embed:app", "embed texts, or compare them"),
     "transcribe": Subcommand("fleet_cli.client.transcribe:app", "print the text of a recording"),
+    "doctor": Subcommand("fleet_cli.doctor.command:app", "find what prevents a fleet", "server"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 

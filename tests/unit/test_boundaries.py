@@ -26,9 +26,12 @@ ALLOWED: dict[str, set[str]] = {
     "fleet_operator": {"fleet_contract", "fleet_kube", "fleet_web"},
     "fleet_local": {"fleet_contract", "fleet_web", "fleet_weights", "fleet_prepare"},
     "fleet_bench": {"fleet_contract", "fleet_weights"},
-    "fleet_cli": {"fleet_contract", "fleet_weights", "fleet_prepare"},
-}
-"""fleet_cli finds the other subcommands by name, when they are called."""
+    "fleet_cli": {
+        "fleet_contract", "fleet_kube", "fleet_local", "fleet_weights", "fleet_prepare"
+    },
+}  # fmt: skip
+"""fleet_cli finds the other subcommands by name, when they are called; its doctor uses the parts of
+`modelfleet up` and the client of the Kubernetes API."""
 
 FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (

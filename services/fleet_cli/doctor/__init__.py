@@ -1,0 +1,1 @@
+"""`modelfleet doctor`: what on this machine stands in the way of a fleet, with remedies."""
