@@ -26,12 +26,20 @@ class InputText(TypedDict):
     text: str
 
 
+class InputImage(TypedDict):
+    """An image, for models that accept images: a data URL, or an http(s) URL if the server is
+    allowed to fetch it."""
+
+    type: Literal["input_image"]
+    image_url: Text
+
+
 class InputMessage(TypedDict):
     """A message to the model. `developer` is treated as `system`."""
 
     type: NotRequired[Literal["message"]]
     role: Literal["system", "developer", "user"]
-    content: str | Annotated[list[InputText], Field(min_length=1)]
+    content: str | Annotated[list[InputText | InputImage], Field(min_length=1)]
 
 
 class ModelMessage(TypedDict):
@@ -39,7 +47,7 @@ class ModelMessage(TypedDict):
 
     type: NotRequired[Literal["message"]]
     role: Literal["assistant"]
-    content: NotRequired[str | list[InputText] | None]
+    content: NotRequired[str | list[InputText | InputImage] | None]
 
 
 class InputCall(TypedDict):
@@ -59,10 +67,19 @@ class InputCallOutput(TypedDict):
     output: str | list[InputText]
 
 
+class ReasoningText(TypedDict):
+    """The text of reasoning."""
+
+    type: Literal["reasoning_text"]
+    text: str
+
+
 class InputReasoning(TypedDict):
-    """Reasoning of an earlier response; it has no effect."""
+    """Reasoning of an earlier response, for templates that show it to the model; summaries and
+    encrypted reasoning have no effect."""
 
     type: Literal["reasoning"]
+    content: NotRequired[list[ReasoningText] | None]
 
 
 Item = InputMessage | ModelMessage | InputCall | InputCallOutput | InputReasoning
@@ -178,13 +195,6 @@ class OutputCall(TypedDict):
     call_id: str
     name: str
     arguments: str
-
-
-class ReasoningText(TypedDict):
-    """The text of reasoning."""
-
-    type: Literal["reasoning_text"]
-    text: str
 
 
 class OutputReasoning(TypedDict):

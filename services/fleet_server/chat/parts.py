@@ -1,9 +1,21 @@
-"""Content parts that a model does not take, and what takes them instead."""
+"""Content parts: images, and those that a model does not take, with what takes them instead."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
+
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUrl:
+    """The URL of an image, and its place in the request."""
+
+    url: str
+    place: str
+
 
 IMAGE = "Models that read images have `image` in `modalities.input` of GET /v1/models."
 AUDIO = (

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract.api.tools import MAX_CALLS
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars
-from fleet_server.chat.parts import refused_part
+from fleet_server.chat.parts import ImageUrl, refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty
 from fleet_server.protocols import Message
 
 Parts = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageUrl:
-    """The URL of an image, and its place in the request."""
-
-    url: str
-    place: str
 
 
 class MessageReader:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.messages import CountTokensBody, MessagesBody
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars
+from fleet_server.chat.parts import ImageUrl
 from fleet_server.chat.tool_messages import invalid
 from fleet_server.generation.formats.fields import json_schema
 from fleet_server.generation.options import (
@@ -20,7 +21,7 @@ from fleet_server.generation.options import (
     read_stop,
 )
 from fleet_server.generation.tools import MESSAGE_TOOLS, ToolUse, read_tools
-from fleet_server.messages.blocks import ImageUrl, MessageReader
+from fleet_server.messages.blocks import MessageReader
 from fleet_server.protocols import Message, OutputFormat
 from fleet_web.errors import from_validation
 

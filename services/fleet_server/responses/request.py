@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet_contract.api.responses import LOGPROBS, MOST_METADATA, ResponsesBody, TextOptions
-from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
+from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import ROLES, content_of, num_chars
-from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
+from fleet_server.chat.messages import num_chars
+from fleet_server.chat.parts import ImageUrl
+from fleet_server.chat.tool_messages import invalid
 from fleet_server.generation.formats.fields import json_object, json_schema
 from fleet_server.generation.options import (
     GenerationOptions,
@@ -22,16 +23,17 @@ from fleet_server.generation.options import (
 )
 from fleet_server.generation.tools import RESPONSE_TOOLS, read_tools
 from fleet_server.protocols import Message, OutputFormat
+from fleet_server.responses.input import InputReader
 from fleet_web.errors import from_validation
-
-TEXTS = ("input_text", "output_text")
 
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A validated request. The response repeats fields of `given`."""
+    """A validated request. `images` are in the order of their parts in `messages`; the response
+    repeats fields of `given`."""
 
     messages: list[Message]
+    images: list[ImageUrl]
     options: GenerationOptions
     given: ResponsesBody
 
@@ -43,7 +45,8 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
     except ValidationError as error:
         raise from_validation(error, body) from None
     _check_metadata(given.metadata)
-    messages = read_input(given.input)
+    reader = InputReader(spec)
+    messages = reader.read(given.input)
     tools = read_tools(given.tools, given.tool_choice, given.parallel_tool_calls, RESPONSE_TOOLS)
     if given.instructions:
         messages = [{"role": "system", "content": given.instructions}, *messages]
@@ -63,7 +66,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         logprobs=_logprobs(given),
         adapter=adapter_of(given.model, spec),
     )
-    return ResponsesRequest(messages, options, given)
+    return ResponsesRequest(messages, reader.images, options, given)
 
 
 def _output(given: TextOptions | None) -> OutputFormat | None:
@@ -79,93 +82,6 @@ def _output(given: TextOptions | None) -> OutputFormat | None:
                 )
             return json_schema(form.json_schema, "text.format.schema", strict=bool(form.strict))
     return None
-
-
-def read_input(value: Any) -> list[Message]:
-    """Messages for the engine. Raises BadRequest whose `param` names the place."""
-    if isinstance(value, str):
-        value = [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not value:
-        raise BadRequest(
-            "'input' must be a string or a list of items.", param="input", code="invalid_value"
-        )
-    messages: list[Message] = []
-    for index, item in enumerate(value):
-        _add(messages, item, f"input[{index}]")
-    name_results(messages)
-    if not any(message["content"] or message.get("tool_calls") for message in messages):
-        raise BadRequest("The input is empty.", param="input", code="empty_input")
-    return messages
-
-
-def _add(messages: list[Message], item: Any, place: str) -> None:
-    """Add an item. Calls that follow each other, or a message of the model, belong to one turn."""
-    if not isinstance(item, dict):
-        raise invalid(place, "must be an object")
-    match item.get("type", "message"):
-        case "message":
-            messages.append(_message(item, place))
-        case "function_call":
-            if not messages or messages[-1]["role"] != "assistant":
-                messages.append({"role": "assistant", "content": ""})
-            messages[-1].setdefault("tool_calls", []).append(_call(item, place))
-        case "function_call_output":
-            messages.append(_result(item, place))
-        case "reasoning":
-            pass
-        case _:
-            raise UnsupportedParameter(
-                f"'{place}' is neither a message, nor a function call or its output: this server "
-                f"stores no items and has no tools of its own.",
-                param=f"{place}.type",
-            )
-
-
-def _call(item: dict[str, Any], place: str) -> dict[str, Any]:
-    name = non_empty(item.get("name"), f"{place}.name")
-    arguments = read_arguments(item.get("arguments"), f"{place}.arguments")
-    return {
-        "id": non_empty(item.get("call_id"), f"{place}.call_id"),
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
-    }
-
-
-def _result(item: dict[str, Any], place: str) -> Message:
-    call_id = non_empty(item.get("call_id"), f"{place}.call_id")
-    output = item.get("output")
-    content = "" if output == [] else _texts(output, f"{place}.output")
-    return {"role": "tool", "tool_call_id": call_id, "content": content}
-
-
-def _message(item: dict[str, Any], place: str) -> Message:
-    role = item.get("role")
-    if not isinstance(role, str) or role == "tool" or role not in ROLES:
-        known = ", ".join(role for role in ROLES if role != "tool")
-        raise invalid(f"{place}.role", f"must be one of {known}")
-    return {"role": ROLES[role], "content": _texts(content_of(item), f"{place}.content")}
-
-
-def _texts(content: Any, place: str) -> str:
-    if isinstance(content, list) and content:
-        return "\n".join(_text(part, f"{place}[{n}]") for n, part in enumerate(content))
-    if not isinstance(content, str):
-        raise invalid(place, "must be a string or a list of content parts")
-    return content
-
-
-def _text(part: Any, place: str) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "input_image":
-        raise UnsupportedParameter(
-            "Images are supported by /v1/chat/completions only.", param=f"{place}.type"
-        )
-    if kind not in TEXTS:
-        raise invalid(f"{place}.type", f"must be one of {', '.join(TEXTS)}")
-    text = part.get("text")
-    if not isinstance(text, str):
-        raise invalid(f"{place}.text", "must be a string")
-    return text
 
 
 def _logprobs(given: ResponsesBody) -> int | None:

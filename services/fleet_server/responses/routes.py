@@ -14,6 +14,7 @@ from fleet_server.generation.conversation import Conversation, conversation
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import Parameters, with_calls, without, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
+from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
 from fleet_server.responses.request import ResponsesRequest, parse
@@ -40,6 +41,7 @@ class ResponsesService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
+        self._images = ImageLoader(server.spec)
         self._generator = Generator(server, name="response", param="input")
 
     async def respond(self, request: Request) -> Response:
@@ -52,8 +54,9 @@ class ResponsesService:
         chat = self._chat(parsed, options, model)
 
         async def prepare() -> PreparedPrompt:
+            images = [await self._images.load(each.url, each.place) for each in parsed.images]
             try:
-                prompt = await server.run_blocking(chat.prompt, model, [])
+                prompt = await server.run_blocking(chat.prompt, model, images)
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
             return chat.prepared(

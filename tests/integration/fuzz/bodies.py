@@ -79,7 +79,8 @@ FUNCTIONS: dict[str, Any] = {
     "model": "chat",
     "input": [
         {"role": "user", "content": "Hello"},
-        {"type": "reasoning", "summary": []},
+        {"type": "reasoning", "summary": [],
+         "content": [{"type": "reasoning_text", "text": "Hm."}]},
         {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "1",
          "output": [{"type": "input_text", "text": "x"}]},
