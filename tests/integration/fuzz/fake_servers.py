@@ -11,6 +11,8 @@ import json
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from fleet_contract.api.languages import NAMES
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.engines.openvino.encoder import EmbeddingEngine, RerankEngine
+from fleet_server.protocols import NO_ARGUMENTS, Prompt, TemplateArguments
 from fleet_server.state import ServerState
 from fleet_web import logs, serve
 from support.counting_speech import CountingModel
@@ -31,6 +34,22 @@ SUPPORTS = ScriptedChat.supports | {"tools"}
 TEMPLATE = "{{ tools }}{{ enable_thinking }}<tool_call></tool_call></think>"
 READ_SECONDS = 1.0
 """Timeout of requests without progress, which are frequent in fuzzing."""
+
+
+class TemplatedChat(ScriptedChat):
+    """With the text and the tokens of a conversation, one for each of its bytes."""
+
+    def prompt(
+        self,
+        messages: Sequence[dict[str, Any]],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
+        made = super().prompt(messages, images, arguments)
+        return replace(made, token_ids=list(self.render(messages, arguments).encode()))
+
+    def render(self, messages: Sequence[dict[str, Any]], arguments: TemplateArguments) -> str:
+        return json.dumps([list(messages), list(arguments.tools)])
 
 
 def encoder(folder: Path, *, head: bool) -> Path:
@@ -59,7 +78,7 @@ def states(folder: Path, minilm: Path | None) -> list[ServerState]:
         spec = ModelSpec.model_validate(fields | {"limits": limits})
         model: Any
         if task == "chat":
-            model = bounded(ScriptedChat(supports=SUPPORTS, chat_template=TEMPLATE))
+            model = bounded(TemplatedChat(supports=SUPPORTS, chat_template=TEMPLATE))
         elif task == "embedding":
             model = EmbeddingEngine(spec, minilm or encoder(folder / task, head=False), 1)
         elif task == "rerank":

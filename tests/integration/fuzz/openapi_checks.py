@@ -127,7 +127,8 @@ def _named(part: Any, schemas: dict[str, Any]) -> Iterator[str]:
 
 
 class Schemas:
-    """Schemas of JSON bodies from the documents of the servers."""
+    """Schemas of JSON bodies from the documents of the servers; of a path that several tasks have,
+    that of the first task."""
 
     def __init__(self, tasks: Iterable[str]) -> None:
         self._checks: dict[str, Any] = {}
@@ -137,7 +138,7 @@ class Schemas:
                 content = item.get("post", {}).get("requestBody", {}).get("content", {})
                 if schema := content.get("application/json", {}).get("schema"):
                     whole = schema | {"components": document["components"]}
-                    self._checks[path] = jsonschema_rs.Draft202012Validator(whole)
+                    self._checks.setdefault(path, jsonschema_rs.Draft202012Validator(whole))
 
     def agree(self, path: str, raw: bytes, status: int, answer: bytes) -> None:
         """A valid body is not rejected for its shape, and an invalid one is rejected."""
