@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Positive, add_no_ops
+from fleet_contract.api.base import Positive
 from fleet_contract.api.generation import (
     MOST_CHOICES,
     MOST_LOGPROBS,
@@ -30,25 +30,16 @@ FewPrompts = (
 )  # fmt: skip
 """As many prompts as one request may have, each as text or token ids."""
 
-NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
-    "suffix": (None, ""),
-}
-"""Parameters no in-process engine supports here, with the values that have no effect."""
-
-
-def _add_no_ops(schema: dict[str, Any]) -> None:
-    add_no_ops(schema, NO_OP_VALUES)
-
 
 class CompletionBody(GenerationBody):
     """The supported parameters, with OpenAI's ranges."""
-
-    model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     # Checked by the server instead: pydantic would copy every token id.
     prompt: SkipValidation[FewPrompts] = Field(examples=["Once upon a time"])
     """The text to continue, without a chat template, or several texts. With `n` there are at most
     16 choices, those of the first prompt first."""
+    suffix: str | None = None
+    """The text after the generated one, for models that fill in the middle; not with `echo`."""
     max_tokens: Positive | None = None
     """Maximum number of new tokens; 16 by default."""
     echo: bool | None = None

@@ -57,8 +57,6 @@ class PassedChat(ChatBody):
 class PassedCompletion(CompletionBody):
     """As PassedChat, for text completions."""
 
-    model_config = ConfigDict(json_schema_extra=_free(completions.NO_OP_VALUES))
-
     prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
     """The text to continue, or several; more than 16 are for engines that accept them."""
 

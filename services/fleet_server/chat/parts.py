@@ -8,7 +8,6 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 
 
-
 @dataclass(frozen=True, slots=True)
 class ImageUrl:
     """The URL of an image, and its place in the request."""

@@ -28,11 +28,18 @@ DEFAULT_MAX_TOKENS = 16
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """A validated request. Each prompt is a non-empty text or list of token ids; the ids are not
-    yet checked against the vocabulary."""
+    yet checked against the vocabulary. `suffix` is the text to come after the generated one."""
 
     prompts: list[str | list[int]]
+    suffix: str
     echo: bool
     options: GenerationOptions
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest prompt; a list of token ids has none."""
+        texts = [len(prompt) for prompt in self.prompts if isinstance(prompt, str)]
+        return max(texts, default=0) + len(self.suffix)
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
@@ -61,13 +68,17 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
         logprobs=logprobs,
         prompt_logprobs=scores_prompt,
     )
-    prompts = read_prompts(given.prompt, spec)
+    suffix = given.suffix or ""
+    if suffix and given.echo:
+        raise UnsupportedParameter("'echo' cannot be combined with 'suffix'.", param="echo")
+    prompts = read_prompts(given.prompt, spec, len(suffix))
     _check_choices(len(prompts), options.n)
-    return CompletionRequest(prompts, bool(given.echo), options)
+    return CompletionRequest(prompts, suffix, bool(given.echo), options)
 
 
-def read_prompts(value: Any, spec: ModelSpec) -> list[str | list[int]]:
-    """The prompts, in any of OpenAI's forms. Raises BadRequest."""
+def read_prompts(value: Any, spec: ModelSpec, more: int) -> list[str | list[int]]:
+    """The prompts, in any of OpenAI's forms, each of which has `more` characters after it. Raises
+    BadRequest."""
     several = isinstance(value, list) and set(map(type, value)) in ({str}, {list})
     prompts = value if several else [value]
     if len(prompts) > MOST_CHOICES:
@@ -78,7 +89,7 @@ def read_prompts(value: Any, spec: ModelSpec) -> list[str | list[int]]:
         )
     for at, prompt in enumerate(prompts):
         _check_prompt(prompt, place_of(at, len(prompts)))
-    number = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
+    number = sum(more + len(prompt) * isinstance(prompt, str) for prompt in prompts)
     if number > spec.limits.max_text_chars:
         raise TooLarge(
             f"The prompt has {number} characters; at most {spec.limits.max_text_chars} are "

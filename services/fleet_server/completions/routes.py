@@ -7,11 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.api.completions import NO_OP_VALUES, CompletionBody
+from fleet_contract.api.completions import CompletionBody
 from fleet_contract.endpoints import main_path
 from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
 from fleet_server.completions.echo import Echo
+from fleet_server.completions.fill import Fill
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.engines.text_chat import TAIL_TOKENS
@@ -22,7 +23,7 @@ from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
-PARAMETERS = Parameters(CompletionBody, NO_OP_VALUES)
+PARAMETERS = Parameters(CompletionBody, {})
 
 
 def router(server: ServerState) -> APIRouter:
@@ -53,7 +54,7 @@ class CompletionService:
         options = parsed.options
 
         async def prepare() -> PreparedPrompt:
-            found = await server.run_blocking(_read_all, parsed, model)
+            fill, found = await server.run_blocking(_read_all, parsed, model, server.spec.model)
             renderer = CompletionRenderer(
                 options.model(server.spec),
                 [echo for _, echo in found],
@@ -61,11 +62,14 @@ class CompletionService:
                 usage_wanted(request, options),
                 scored=options.logprobs is not None,
             )
-            return PreparedPrompt([prompt for prompt, _ in found], renderer)
+            prompts = [prompt for prompt, _ in found]
+            if fill is None:
+                return PreparedPrompt(prompts, renderer)
+            return PreparedPrompt(prompts, renderer, decode=fill.decode, stop=fill.stop)
 
-        # The limit is that of one prompt.
-        longest = max(len(prompt) for prompt in ("", *parsed.prompts) if isinstance(prompt, str))
-        return await self._generator.respond(request, model, options, prepare, num_chars=longest)
+        return await self._generator.respond(
+            request, model, options, prepare, num_chars=parsed.longest
+        )
 
     def _text_model(self) -> TextModel:
         """Raises WrongTask for a model, such as a custom handler, that only implements chat."""
@@ -89,25 +93,30 @@ class CompletionService:
         return parsed
 
 
-def _read_all(parsed: CompletionRequest, model: TextModel) -> list[tuple[Prompt, Echo]]:
-    """The prompts, each with the text to echo. Raises BadRequest."""
+def _read_all(
+    parsed: CompletionRequest, model: TextModel, name: str
+) -> tuple[Fill | None, list[tuple[Prompt, Echo]]]:
+    """How a middle is filled in, and the prompts, each with the text to echo. Raises BadRequest."""
     number = len(parsed.prompts)
-    return [
-        _read(given, place_of(at, number), model, echo=parsed.echo)
+    fill = Fill(model, parsed.suffix, name) if parsed.suffix else None
+    found = [
+        _read(given, place_of(at, number), model, fill, echo=parsed.echo)
         for at, given in enumerate(parsed.prompts)
     ]
+    return fill, found
 
 
 def _read(
-    given: str | list[int], place: str, model: TextModel, *, echo: bool
+    given: str | list[int], place: str, model: TextModel, fill: Fill | None, *, echo: bool
 ) -> tuple[Prompt, Echo]:
-    if isinstance(given, str):
-        ids = model.vocabulary.encode(given, True)
-        if not ids:
-            raise empty(place)
+    if not isinstance(given, str):
+        check_ids(given, model.vocab_size, place)
+    if fill is not None:
+        ids = fill.around(given)
     else:
-        ids = given
-        check_ids(ids, model.vocab_size, place)
+        ids = model.vocabulary.encode(given, True) if isinstance(given, str) else given
+    if not ids:
+        raise empty(place)
     prompt = model.prompt_of(ids)
     if not getattr(model, "emits_text", False):
         prompt = replace(prompt, tail=ids[-TAIL_TOKENS:])

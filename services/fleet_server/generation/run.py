@@ -39,12 +39,14 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class PreparedPrompt:
     """The prompts, the renderer of their response and, for chats, how their texts are parsed and
-    decoded: `parser` makes the parser of one text."""
+    decoded: `parser` makes the parser of one text. `stop` has stop strings besides the request's.
+    """
 
     prompts: Sequence[Prompt]
     renderer: Renderer
     parser: Callable[[], Parser] = OutputParser
     decode: Callable[[Sequence[int]], str] | None = None
+    stop: tuple[str, ...] = ()
 
 
 Prepare = Callable[[], Awaitable[PreparedPrompt]]
@@ -166,7 +168,7 @@ class Generator:
                 model,
                 prepared.prompts[at],
                 options.sampling(most[at], grammar, choice),
-                options.stop,
+                (*options.stop, *prepared.stop),
                 deadline - loop.time(),
                 prepared.parser(),
                 prepared.decode,

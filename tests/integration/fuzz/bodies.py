@@ -146,10 +146,11 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT | {"stream": False, "stream_options": None}),
     ("/v1/chat/completions", TOOLS),
     ("/v1/completions", COMPLETION),
-    ("/v1/completions", COMPLETION | {"prompt": [[79, 110], [256]], "n": 2, "best_of": 2}),
     (
         "/v1/completions",
-        COMPLETION | {"prompt": [79, 110, 256], "stream": False, "stream_options": None},
+        COMPLETION
+        | {"prompt": [[79, 110], [256]], "n": 2, "best_of": 2, "stream": False}
+        | {"stream_options": None},
     ),
     ("/v1/responses", RESPONSE),
     ("/v1/responses", RESPONSE | {"input": "Hello", "stream": False}),

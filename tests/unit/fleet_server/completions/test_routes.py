@@ -196,6 +196,8 @@ async def test_the_space_before_the_first_word_is_kept(serve: Any, scripted: Any
         ({"stop": [""]}, "stop"),
         ({"seed": "1"}, "seed"),
         ({"suffix": "end"}, "suffix"),
+        ({"suffix": 5}, "suffix"),
+        ({"suffix": "end", "echo": True}, "echo"),
         ({"logprobs": 0}, "logprobs"),
         ({"logprobs": 21}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
