@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from fleet_web.errors import from_validation
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default."""
+MOST_SCORED_TOKENS = 32_768
+"""Of several prompts with probabilities, which take up to 4 KiB of memory for each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,17 @@ def check_ids(token_ids: list[int], vocab_size: int, place: str) -> None:
                 f"{vocab_size - 1}.",
                 param=place,
             )
+
+
+def check_scored(lengths: Sequence[int], context_length: int) -> None:
+    """Raises BadRequest for prompts with too many probabilities together; `lengths` in tokens."""
+    most = max(context_length, MOST_SCORED_TOKENS)
+    if len(lengths) > 1 and sum(lengths) > most:
+        raise BadRequest(
+            f"The prompts have {sum(lengths)} tokens together; with 'echo' and 'logprobs' at most "
+            f"{most} are accepted in one request.",
+            param="prompt",
+        )
 
 
 def empty(place: str) -> BadRequest:

@@ -14,7 +14,13 @@ from fleet_contract.spec import Task
 from fleet_server.completions.echo import Echo
 from fleet_server.completions.fill import Fill
 from fleet_server.completions.render import CompletionRenderer
-from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
+from fleet_server.completions.request import (
+    CompletionRequest,
+    check_ids,
+    check_scored,
+    empty,
+    parse,
+)
 from fleet_server.engines.text_chat import TAIL_TOKENS
 from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.parameters import Parameters, check_prompt_logprobs
@@ -63,6 +69,8 @@ class CompletionService:
                 scored=options.logprobs is not None,
             )
             prompts = [prompt for prompt, _ in found]
+            if options.prompt_logprobs:
+                check_scored([prompt.num_tokens for prompt in prompts], model.context_length)
             if fill is None:
                 return PreparedPrompt(prompts, renderer)
             return PreparedPrompt(prompts, renderer, decode=fill.decode, stop=fill.stop)

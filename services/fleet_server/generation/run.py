@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from fastapi import Request, Response
 
@@ -32,8 +32,6 @@ from fleet_web.logs import event
 from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,8 @@ class Generator:
                 choice.close()
             headers = run.headers | run.timings().headers()
             whole = partial(_rendered, run, made, headers)
-            return await _off_loop(whole, scored=options.logprobs is not None)
+            # The probabilities of as many tokens as the context take seconds.
+            return await asyncio.to_thread(whole) if options.logprobs is not None else whole()
 
     async def _streamed(
         self, model: ChatModel, options: GenerationOptions, prepare: Prepare
@@ -239,27 +238,23 @@ def _rendered(run: _Run, made: Sequence[Choice], headers: Mapping[str, str]) -> 
     return json_response(run.renderer.whole(made, run.choices), headers=headers)
 
 
-async def _off_loop(render: Callable[[], T], *, scored: bool) -> T:
-    """What `render` returns, from a thread if it is `scored`: it may have the probabilities of as
-    many tokens as the context, for which other requests would wait for seconds."""
-    return await asyncio.to_thread(render) if scored else render()
-
-
 async def _events(first: Update, updates: AsyncIterator[Update], run: _Run) -> AsyncIterator[bytes]:
     renderer = run.renderer
+    opened: set[int] = set()
 
-    def opening() -> bytes:
-        return renderer.opening(first.index) + b"".join(renderer.update(first))
+    async def rendered(update: Update) -> bytes:
+        begin = b""
+        if update.index not in opened:
+            opened.add(update.index)
+            begin = renderer.opening(update.index)
+        if not update.prompt_logprobs:
+            return begin + b"".join(renderer.update(update))
+        return begin + await asyncio.to_thread(lambda: b"".join(renderer.update(update)))
 
-    yield await _off_loop(opening, scored=bool(first.prompt_logprobs))
-    opened = {first.index}
+    yield await rendered(first)
     try:
         async for update in updates:
-            begin = b""
-            if update.index not in opened:
-                opened.add(update.index)
-                begin = renderer.opening(update.index)
-            yield begin + b"".join(renderer.update(update))
+            yield await rendered(update)
     except FleetError as error:
         yield renderer.failure(error)
         return

@@ -102,16 +102,35 @@ async def test_an_echoed_prompt_has_its_probabilities(
     }  # fmt: skip
 
 
-async def test_each_prompt_has_its_own_probabilities(serve: Any, scripted: Any) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_prompt_has_its_own_probabilities(
+    serve: Any, scripted: Any, stream: bool
+) -> None:
+    fields = {"prompt": ["ab", "x"], "logprobs": 0, "echo": True}
     with serve(scripted(text="c", supports=SUPPORTS | {"prompt_logprobs"})) as live:
-        body = (await live.chat(prompt=["ab", "x"], logprobs=0, echo=True)).json()
+        if stream:
+            chunks = [chunk async for chunk in live.events(**fields) if chunk != "[DONE]"]
+            choices = [each for chunk in chunks for each in chunk["choices"] if each["logprobs"]]
+            choices.sort(key=lambda choice: choice["index"])
+        else:
+            choices = (await live.chat(**fields)).json()["choices"]
         await live.idle()
-    assert [choice["logprobs"]["tokens"] for choice in body["choices"]] == [
+    assert [choice["logprobs"]["tokens"] for choice in choices] == [
         ["<s>", "a", "b", "c"], ["<s>", "x", "c"],
     ]  # fmt: skip
-    assert [choice["logprobs"]["text_offset"] for choice in body["choices"]] == [
+    assert [choice["logprobs"]["text_offset"] for choice in choices] == [
         [0, 0, 1, 2], [0, 0, 1],
     ]  # fmt: skip
+
+
+async def test_the_probabilities_of_several_prompts_are_limited(serve: Any, scripted: Any) -> None:
+    model = scripted(context_length=30_000, supports=SUPPORTS | {"prompt_logprobs"})
+    with serve(model) as live:
+        fields = {"prompt": [[5] * 20_000] * 2, "logprobs": 0, "max_tokens": 1}
+        error = await live.refused(**fields, echo=True)
+        assert (await live.chat(**fields)).status_code == 200
+        await live.idle()
+    assert (error["param"], "40000 tokens together" in error["message"]) == ("prompt", True)
 
 
 @pytest.mark.parametrize(
