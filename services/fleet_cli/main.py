@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,11 +51,23 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 }
 
 USAGE_STATUS = 2
+COMPLETE_VARIABLE = "_MODELFLEET_COMPLETE"
+"""What the shell's completion sets; named by typer for the program."""
+COMPLETION = ("--install-completion", "--show-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with the status of the subcommand."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE_VARIABLE in os.environ or (given and given[0] in COMPLETION):
+        from fleet_cli.completion import run as complete
+
+        complete(
+            given,
+            {name: known.meaning for name, known in SUBCOMMANDS.items()},
+            {name: known.app for name, known in SUBCOMMANDS.items()},
+        )
+        return
     match given:
         case [] | ["-h" | "--help" | "help", *_]:
             print(help_text())
@@ -104,6 +117,8 @@ def help_text() -> str:
             "Options:",
             "  --help     print this; `modelfleet COMMAND --help` has details",
             "  --version  print the version",
+            "  --install-completion, --show-completion",
+            "             complete commands and options in this shell with Tab",
         ]
     )
 
