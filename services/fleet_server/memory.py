@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ M_ARENA_MAX = -8
 ARENAS = 2
 """Engines' own buffers are large, and mapped each by itself."""
 MAPS = Path("/proc/self/smaps")
+unmapping = threading.Lock()
+"""Held while a model that was ready unmaps weight files. Otherwise their addresses could be used
+again, for memory in use, before `release_files` drops the pages there."""
 _HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+\s*(.*)$")
 
 
@@ -62,20 +66,21 @@ def trim() -> None:
 def release_files(folder: Path, smaps: Path = MAPS) -> int:
     """Drop the resident pages of mapped files below `folder`; their bytes. They are read again from
     the page cache when used. Pages that were written are kept."""
-    try:
-        found = list(mappings(smaps.read_text().splitlines()))
-        madvise = ctypes.CDLL(None).madvise
-    except (OSError, AttributeError):
-        return 0
-    root, dropped = f"{folder.resolve()}", 0
-    for each in found:
-        if each.changed or not (each.path == root or each.path.startswith(f"{root}/")):
-            continue
-        size = each.end - each.start
-        start, length = ctypes.c_void_p(each.start), ctypes.c_size_t(size)
-        if madvise(start, length, mmap.MADV_DONTNEED) == 0:
-            dropped += size
-    return dropped
+    with unmapping:
+        try:
+            found = list(mappings(smaps.read_text().splitlines()))
+            madvise = ctypes.CDLL(None).madvise
+        except (OSError, AttributeError):
+            return 0
+        root, dropped = f"{folder.resolve()}", 0
+        for each in found:
+            if each.changed or not (each.path == root or each.path.startswith(f"{root}/")):
+                continue
+            size = each.end - each.start
+            start, length = ctypes.c_void_p(each.start), ctypes.c_size_t(size)
+            if madvise(start, length, mmap.MADV_DONTNEED) == 0:
+                dropped += size
+        return dropped
 
 
 def mappings(lines: Iterable[str]) -> Iterator[Mapping]:

@@ -36,7 +36,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"envFrom": [{"prefix": "A_"}]}, "envFrom needs either secretRef or configMapRef"),
     ({"envFrom": [{"secretRef": {}}]}, "spec.envFrom[0].secretRef.name: Required value"),
     ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains"),
-    ({"golden": [{}]}, "either prompt and contains, or similar"),
+    ({"golden": [{}]}, "either prompt or similar"),
     ({"golden": [{"similar": ["a"]}]}, "similar needs two texts"),
     ({"limits": {"maxItems": 0}}, "should be greater than or equal to 1"),
     ({"defaults": {"topP": 0}}, "should be greater than 0"),

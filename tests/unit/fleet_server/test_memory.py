@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,23 @@ def test_read_pages_of_mapped_weights_are_dropped_and_written_ones_kept(tmp_path
     assert (resident(inside), resident(outside)) == (0, SIZE // 1024)
     assert bytes(maps[0]) == contents
     assert maps[2][5] == 0
+
+
+@pytest.mark.skipif(not memory.MAPS.exists(), reason="the system has no /proc")
+def test_pages_are_not_dropped_while_files_are_unmapped(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(bytes(SIZE))
+    with (tmp_path / "w").open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), SIZE, access=mmap.ACCESS_READ)
+    assert bytes(mapped) == bytes(SIZE)
+    dropped: list[int] = []
+    thread = threading.Thread(target=lambda: dropped.append(memory.release_files(tmp_path)))
+    with memory.unmapping:
+        thread.start()
+        thread.join(0.2)
+        assert not dropped
+        mapped.close()
+    thread.join()
+    assert dropped == [0]
 
 
 def test_memory_is_given_back_without_proc(tmp_path: Path) -> None:

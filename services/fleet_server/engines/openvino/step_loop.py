@@ -248,13 +248,14 @@ class StepLoop:
     def _open_another(self) -> None:
         opened, self._replacement = self._replacement, None
         assert opened is not None  # noqa: S101  (the only thread that takes it)
-        # Both refer to the pipeline, whose memory is freed before that of another is needed.
-        self._pipeline = self._slice = None
         self._step = _no_step
         self.computed_tokens = 0
-        memory.trim()
         try:
-            self._pipeline, self._step = opened()
+            with memory.unmapping:
+                # Both refer to the pipeline. Its memory is freed before that of another is needed.
+                self._pipeline = self._slice = None
+                memory.trim()
+                self._pipeline, self._step = opened()
         except Exception as error:
             logger.exception("the pipeline could not be opened again")
             self.broken = True
