@@ -30,6 +30,18 @@ class Finish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningBudget:
+    """A bound on the reasoning at the beginning of a text: after `tokens` tokens of it, the closing
+    mark follows. `open` and `close` are the marks; `is_open`: the prompt ends with the opening one.
+    """
+
+    tokens: int
+    open: str
+    close: str
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is chosen.
 
@@ -42,7 +54,8 @@ class Sampling:
     With `logprobs` each token has its logarithmic probability, and so have that many of the most
     probable tokens, in Step; with `prompt_logprobs` so have the tokens of the prompt.
 
-    `adapter` is the name of the LoRA adapter to apply, one of the model's `adapters`.
+    `adapter` is the name of the LoRA adapter to apply, one of the model's `adapters`. `reasoning`
+    bounds the reasoning.
     """
 
     max_tokens: int
@@ -59,6 +72,7 @@ class Sampling:
     logprobs: int | None = None
     prompt_logprobs: bool = False
     adapter: str | None = None
+    reasoning: ReasoningBudget | None = None
 
 
 class FormatKind(StrEnum):
@@ -227,9 +241,9 @@ class ChatModel(Protocol):
     supports: frozenset[str]
     """Optional parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
     `repetition_penalty`, `top_k`, `min_p`, `logit_bias`, `logprobs`, `prompt_logprobs`,
-    `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p,
-    max_tokens and stop are always supported, and so is `n`: each choice is a generation of its
-    own."""
+    `reasoning_budget`, `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel).
+    Temperature, top_p, max_tokens and stop are always supported, and so is `n`: each choice is a
+    generation of its own."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.

@@ -20,6 +20,7 @@ from fleet_server.protocols import (
     FormatKind,
     OutputFormat,
     Prompt,
+    ReasoningBudget,
     Sampling,
     Step,
     TemplateArguments,
@@ -84,6 +85,21 @@ def test_calls_of_strict_tools_and_patterns(engine: TorchChat) -> None:
     pattern = engine.compile(OutputFormat("[a-c]{3}-[0-9]", "p", FormatKind.REGEX))
     text = text_of(engine, engine.prompt(HELLO, []), Sampling(20, seed=2, grammar=pattern))
     assert re.fullmatch("[a-c]{3}-[0-9]", text)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bound_on_the_reasoning_before_strict_tools(engine: TorchChat, seed: int) -> None:
+    strict = {**TOOL, "function": {**TOOL["function"], "strict": True}}
+    marks = ("<think>", "</think>")
+    wanted = read_tools([strict], "auto", None, CHAT_TOOLS).optional(families.HERMES, marks, None)
+    assert wanted is not None
+    sampling = Sampling(
+        30, seed=seed, grammar=engine.compile(wanted),
+        reasoning=ReasoningBudget(4, *marks, is_open=True),
+    )  # fmt: skip
+    before, close, _ = text_of(engine, engine.prompt(HELLO, []), sampling).partition("</think>")
+    assert close
+    assert len(before) < 60
 
 
 def test_other_sequences_of_the_batch_are_free(engine: TorchChat) -> None:

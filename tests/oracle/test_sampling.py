@@ -20,7 +20,7 @@ from fleet_prepare.conversion import Conversion
 from fleet_server.engines.llamacpp.chat import LlamaChat
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.engines.torch.chat import TorchChat
-from fleet_server.protocols import Sampling, Step, TokenLogprobs
+from fleet_server.protocols import ReasoningBudget, Sampling, Step, TokenLogprobs
 from support import tiny_chat, tiny_gguf
 
 NEW = 24
@@ -172,6 +172,68 @@ def test_a_seed_gives_the_same_tokens_alone_and_in_a_busy_batch(engine: Any, top
         wait(steps)
     other = Sampling(48, temperature=1.0, top_p=top_p, seed=5, logprobs=0)
     assert generate(engine, other).tokens != alone
+
+
+CLOSE = "</think>"
+LETTER = 71
+"""A token of one letter, which a bias makes the model write."""
+
+
+def text_of(engine: Any, found: Generated) -> tuple[str, int]:
+    """The text and the number of its tokens."""
+    deltas = [step.delta for step in found.steps if step.delta is not None]
+    if deltas:
+        return "".join(each.text for each in deltas), sum(each.num_tokens for each in deltas)
+    ids = [token for step in found.steps for token in step.token_ids]
+    return engine.decode(ids), len(ids)
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 20])
+@pytest.mark.parametrize(("temperature", "logprobs"), [(0.0, None), (1.0, 2)])
+def test_a_bound_ends_the_reasoning(
+    engine: Any, tokens: int, temperature: float, logprobs: int | None
+) -> None:
+    """That of a prompt which has opened it, and of a text which does."""
+    assert "reasoning_budget" in engine.supports
+    letter = engine.vocabulary.decode([LETTER])
+    assert letter.isalpha()
+    mark = len(engine.vocabulary.encode(CLOSE, False))
+    begun = ReasoningBudget(tokens, "<think>", CLOSE, is_open=True)
+    opened = ReasoningBudget(tokens, letter, CLOSE)
+    # One letter after the mark only: in llama.cpp a further one opens the reasoning again.
+    for budget, before, after in ((begun, 0, 5), (opened, 1, 1)):
+        number = before + tokens + mark + after
+        sampling = Sampling(
+            number, temperature=temperature, logprobs=logprobs, reasoning=budget,
+            logit_bias={LETTER: 100.0}, seed=3,
+        )  # fmt: skip
+        both = [start(engine, sampling) for _ in range(2)]
+        for found in map(wait, both):
+            text = letter * (before + tokens) + CLOSE + letter * after
+            assert text_of(engine, found) == (text, number)
+
+
+def test_a_bound_on_a_text_that_openvino_samples(engine: Any) -> None:
+    """Without a seed, a bias and probabilities."""
+    plain, _ = text_of(engine, generate(engine, GREEDY))
+    bounded = ReasoningBudget(3, "<think>", CLOSE, is_open=True)
+    found = generate(engine, Sampling(NEW, temperature=0, reasoning=bounded))
+    before, close, answer = text_of(engine, found)[0].partition(CLOSE)
+    assert all((before, close, answer))
+    assert plain.startswith(before)
+    none = ReasoningBudget(0, "<think>", CLOSE, is_open=True)
+    found = generate(engine, Sampling(NEW, temperature=1.0, reasoning=none))
+    assert text_of(engine, found)[0].startswith(CLOSE)
+
+
+def test_reasoning_within_its_bound_is_not_changed(engine: Any) -> None:
+    plain = generate(engine, GREEDY)
+    for budget in (
+        ReasoningBudget(NEW, "<think>", CLOSE, is_open=True),
+        ReasoningBudget(1, "<no>", "</no>"),
+    ):
+        sampling = Sampling(NEW, temperature=0, logprobs=3, reasoning=budget)
+        assert generate(engine, sampling).tokens == plain.tokens
 
 
 @pytest.mark.parametrize("number", [0, 4])

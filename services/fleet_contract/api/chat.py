@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Positive, add_no_ops
+from fleet_contract.api.base import LARGEST, Positive, add_no_ops
 from fleet_contract.api.generation import (
     MOST_LOGPROBS,
     GenerationBody,
@@ -27,6 +27,7 @@ from fleet_contract.api.tools import (
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Text = Annotated[str, Field(min_length=1)]
+Bound = Annotated[int, Field(ge=-1, le=LARGEST)]
 
 
 class TextPart(TypedDict):
@@ -117,6 +118,10 @@ class ChatBody(GenerationBody):
     """With `logprobs`, number of the most probable tokens at each place."""
     reasoning_effort: Effort | None = None
     """For models whose chat template has it or can turn reasoning off."""
+    thinking_budget: Bound | None = None
+    """Most tokens of reasoning, after which the answer begins; -1 is any number."""
+    thinking_token_budget: Bound | None = None
+    """vLLM's name of `thinking_budget`, which has precedence."""
     chat_template_kwargs: TemplateVariables | None = None
     """Variables of the chat template, such as `enable_thinking`; others have no effect."""
     add_generation_prompt: bool | None = None

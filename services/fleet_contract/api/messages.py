@@ -159,7 +159,8 @@ class Thinking(JsonBody):
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Positive | None = None
-    """Has no effect: `max_tokens` bounds reasoning and answer together."""
+    """Most tokens of reasoning, after which the answer begins. Has no effect on engines and models
+    that cannot be bounded."""
     display: Literal["summarized", "omitted"] | None = None
     """Has no effect: the reasoning itself is returned."""
 

@@ -55,6 +55,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
         output=read_format(given),
         tools=tools,
         logprobs=_logprobs(given),
+        reasoning_tokens=_reasoning_tokens(given),
     )
     variables = dict(given.chat_template_kwargs or {})
     ending = read_ending(given.add_generation_prompt, given.continue_final_message, messages)
@@ -66,6 +67,13 @@ def _logprobs(given: ChatBody) -> int | None:
         return given.top_logprobs or 0
     if given.top_logprobs:
         raise BadRequest("'top_logprobs' requires 'logprobs'.", param="top_logprobs")
+    return None
+
+
+def _reasoning_tokens(given: ChatBody) -> int | None:
+    for requested in (given.thinking_budget, given.thinking_token_budget):
+        if requested is not None:
+            return None if requested < 0 else requested
     return None
 
 

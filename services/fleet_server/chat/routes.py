@@ -11,7 +11,12 @@ from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import conversation
-from fleet_server.generation.parameters import CHAT, with_calls, without_tools
+from fleet_server.generation.parameters import (
+    CHAT,
+    check_budget,
+    with_calls,
+    without_tools,
+)
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
@@ -69,6 +74,7 @@ class ChatService:
         parsed = parse(body, self._server.spec)
         extra = self._server.spec.limits.extra_sampling
         CHAT.check(body, model.supports, self._server.metrics, extra=extra)
+        check_budget(body, model)
         if "tools" not in model.supports and uses_tools(parsed.messages):
             raise without_tools("messages")
         return parsed

@@ -17,6 +17,8 @@ SAMPLED = frozenset({
 """What every chat engine supports."""
 BIASED = frozenset({"logit_bias", "logprobs"})
 """What an engine supports that gives and changes logits."""
+BOUNDED = frozenset({"reasoning_budget"})
+"""What an engine supports that can force the mark at the end of the reasoning."""
 GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 

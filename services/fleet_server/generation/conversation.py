@@ -20,7 +20,7 @@ from fleet_server.generation.output import (
     VisibleMarks,
     visible_marks,
 )
-from fleet_server.generation.reasoning import ReasoningSplitter, opened_by
+from fleet_server.generation.reasoning import ReasoningMarks, ReasoningSplitter, opened_by
 from fleet_server.generation.render import Renderer
 from fleet_server.generation.run import PreparedPrompt
 from fleet_server.generation.tool_parsers.block_parser import BlockParser
@@ -31,7 +31,13 @@ from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.generation.tool_prompt import with_tools
 from fleet_server.generation.tools import ToolUse
 from fleet_server.generation.variables import read_variables
-from fleet_server.protocols import ChatModel, Message, Prompt, TemplateArguments
+from fleet_server.protocols import (
+    ChatModel,
+    Message,
+    Prompt,
+    ReasoningBudget,
+    TemplateArguments,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Conversation:
     """A chat for a model, and what its text may contain.
 
     `guided`: the text follows a grammar, which allows any text besides calls if it is `free`.
-    `ending`: how the prompt ends.
+    `ending`: how the prompt ends. `reasoning_tokens` is the most that the text may have.
     """
 
     messages: list[Message]
@@ -63,6 +69,7 @@ class Conversation:
     guided: bool
     ending: Ending = NEW_TURN
     free: bool = False
+    reasoning_tokens: int | None = None
 
     def prompt(self, model: ChatModel, images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
@@ -100,8 +107,19 @@ class Conversation:
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
         return PreparedPrompt(
-            (prompt,), renderer, partial(self.parser, prompt), self.decoder(model)
+            (prompt,),
+            renderer,
+            partial(self.parser, prompt),
+            self.decoder(model),
+            reasoning=self.budget(model, prompt),
         )
+
+    def budget(self, model: ChatModel, prompt: Prompt) -> ReasoningBudget | None:
+        """The bound on the reasoning of one text, None if it has none, or cannot be bounded."""
+        marks, tokens = self._reasoning, self.reasoning_tokens
+        if marks is None or tokens is None or "reasoning_budget" not in model.supports:
+            return None
+        return ReasoningBudget(tokens, marks.open, marks.close, opened_by(prompt.ending, marks))
 
     def decoder(self, model: ChatModel) -> Callable[[Sequence[int]], str] | None:
         """Decodes tokens so that the marks in the text are visible; None if `decode` does."""
@@ -121,10 +139,14 @@ class Conversation:
         elif self.tools.tools:
             calls = BlockParser(self._syntax, self.tools.schemas, single=not self.tools.parallel)
         reasoning = None
-        if self.form.reasoning is not None and (not self.guided or self.free):
-            is_open = opened_by(prompt.ending, self.form.reasoning)
-            reasoning = ReasoningSplitter(self.form.reasoning, is_open=is_open)
+        if (marks := self._reasoning) is not None:
+            reasoning = ReasoningSplitter(marks, is_open=opened_by(prompt.ending, marks))
         return OutputParser(reasoning, calls)
+
+    @property
+    def _reasoning(self) -> ReasoningMarks | None:
+        """The marks of the reasoning, None for a text without."""
+        return self.form.reasoning if not self.guided or self.free else None
 
     @property
     def _syntax(self) -> Syntax:
@@ -145,7 +167,9 @@ def conversation(
     guided = options.output is not None
     free = options.output is not None and options.output.free
     found = read_variables(variables or {}, effort, form, guided=guided and not free)
-    return Conversation(messages, found, options.tools, form, guided, ending, free)
+    return Conversation(
+        messages, found, options.tools, form, guided, ending, free, options.reasoning_tokens
+    )
 
 
 def without_template(param: str) -> UnsupportedParameter:

@@ -10,7 +10,7 @@ from fleet_contract.api.generation import LARGEST_BIAS, MOST_BIASES, GenerationB
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation.tools import NO_TOOLS, ToolUse
-from fleet_server.protocols import OutputFormat, Sampling
+from fleet_server.protocols import OutputFormat, ReasoningBudget, Sampling
 
 COLDEST = 1e-5
 """Sampling with a lower temperature is greedy: logits divided by it are not finite in float32."""
@@ -34,7 +34,8 @@ class GenerationOptions:
     `unenforced` are keywords that no grammar follows.
 
     `n` is the number of choices of each prompt, `logprobs` that of the most probable tokens at each
-    place, None for no logarithmic probabilities.
+    place, None for no logarithmic probabilities. `reasoning_tokens` is the most that a text may
+    have, None for any number.
     """
 
     max_tokens: int
@@ -58,10 +59,18 @@ class GenerationOptions:
     logprobs: int | None = None
     prompt_logprobs: bool = False
     adapter: str | None = None
+    reasoning_tokens: int | None = None
 
-    def sampling(self, most: int, grammar: Any = None, choice: int = 0) -> Sampling:
+    def sampling(
+        self,
+        most: int,
+        grammar: Any = None,
+        choice: int = 0,
+        reasoning: ReasoningBudget | None = None,
+    ) -> Sampling:
         """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled
-        `output`. Each choice of a prompt has a seed of its own, the first one that of the request.
+        `output`, `reasoning` the bound of `reasoning_tokens`. Each choice of a prompt has a seed of
+        its own, the first one that of the request.
         """
         greedy = self.temperature < COLDEST or self.top_p < NARROWEST or self.min_p > STRICTEST
         return Sampling(
@@ -79,6 +88,7 @@ class GenerationOptions:
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs,
             adapter=self.adapter,
+            reasoning=reasoning,
         )
 
     def model(self, spec: ModelSpec) -> str:

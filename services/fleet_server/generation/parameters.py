@@ -38,6 +38,9 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = dict.fromkeys(
 )  # fmt: skip
 PROMPT_LOGPROBS = ("torch", "vllm")
 """Engines with the logarithmic probabilities of the prompt's tokens."""
+BUDGETS = ("thinking_budget", "thinking_token_budget")
+"""Names of the bound on the reasoning: in the APIs of Qwen and of vLLM."""
+BOUNDING_ENGINES = ("openvino", "llamacpp", "torch")
 EXTRA = {"top_k": (None,), "min_p": (None, 0), "repetition_penalty": (None, 1)}
 """Parameters that OpenAI's API does not have, with the values that are always accepted."""
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
@@ -102,6 +105,25 @@ def without(name: str, param: str) -> UnsupportedParameter:
         f"{', '.join(SUPPORTING_ENGINES[name])}.",
         param=param,
     )
+
+
+def check_budget(body: Mapping[str, Any], model: ChatModel) -> None:
+    """Raises UnsupportedParameter for a bound on the reasoning that the engine or the model does
+    not support."""
+    for name in BUDGETS:
+        if body.get(name) in (None, -1):
+            continue
+        if "reasoning_budget" not in model.supports:
+            raise UnsupportedParameter(
+                f"{name!r} is not supported by this model's engine; engines that support it: "
+                f"{', '.join(BOUNDING_ENGINES)} (openvino without speculative decoding).",
+                param=name,
+            )
+        if chat_format.read(getattr(model, "chat_template", "")).harmony:
+            raise UnsupportedParameter(
+                f"{name!r} is not supported by this model, whose reasoning has several blocks.",
+                param=name,
+            )
 
 
 def check_prompt_logprobs(supports: frozenset[str]) -> None:

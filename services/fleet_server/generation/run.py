@@ -25,7 +25,7 @@ from fleet_server.generation.render import Renderer, StreamUsage, event_of_error
 from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.generation.timings import Timings
 from fleet_server.held_stream import HeldStream
-from fleet_server.protocols import ChatModel, GuidedModel, Prompt
+from fleet_server.protocols import ChatModel, GuidedModel, Prompt, ReasoningBudget
 from fleet_server.state import ServerState
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 class PreparedPrompt:
     """The prompts, the renderer of their response and, for chats, how their texts are parsed and
     decoded: `parser` makes the parser of one text. `stop` has stop strings besides the request's.
+    `reasoning` bounds that of each text.
     """
 
     prompts: Sequence[Prompt]
@@ -45,6 +46,7 @@ class PreparedPrompt:
     parser: Callable[[], Parser] = OutputParser
     decode: Callable[[Sequence[int]], str] | None = None
     stop: tuple[str, ...] = ()
+    reasoning: ReasoningBudget | None = None
 
 
 Prepare = Callable[[], Awaitable[PreparedPrompt]]
@@ -166,7 +168,7 @@ class Generator:
             return TokenStream(
                 model,
                 prepared.prompts[at],
-                options.sampling(most[at], grammar, choice),
+                options.sampling(most[at], grammar, choice, prepared.reasoning),
                 (*options.stop, *prepared.stop),
                 deadline - loop.time(),
                 prepared.parser(),

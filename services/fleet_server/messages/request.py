@@ -85,6 +85,7 @@ def _request(given: CountTokensBody, spec: ModelSpec) -> MessagesRequest:
     options = GenerationOptions(
         max_tokens=1, temperature=0, top_p=1, include_usage=True, output=_output(given),
         tools=_tools(given), adapter=adapter_of(given.model, spec),
+        reasoning_tokens=_reasoning_tokens(given),
     )  # fmt: skip
     return MessagesRequest(messages, reader.images, options, given)
 
@@ -101,6 +102,11 @@ def _tools(given: CountTokensBody) -> ToolUse:
         raise invalid("tool_choice.disable_parallel_tool_use", "must be a boolean")
     choice = MODES.get(kind) or {"name": raw.get("name")}
     return read_tools(given.tools, choice, not alone, MESSAGE_TOOLS)
+
+
+def _reasoning_tokens(given: CountTokensBody) -> int | None:
+    thinking = given.thinking
+    return None if thinking is None or thinking.type == "disabled" else thinking.budget_tokens
 
 
 def _output(given: CountTokensBody) -> OutputFormat | None:

@@ -17,6 +17,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.elsewhere import source_compiler
+from fleet_server.engines.llamacpp import reasoning
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
@@ -25,7 +26,7 @@ from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, rendered
+from fleet_server.engines.text_chat import BIASED, BOUNDED, GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -69,7 +70,7 @@ class LlamaFormat:
 class LlamaChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
-    supports = SAMPLED | GUIDED | BIASED
+    supports = SAMPLED | GUIDED | BIASED | BOUNDED
     emits_text = True
     device = "cpu"
 
@@ -205,6 +206,8 @@ def completion(
         body["logit_bias"] = list(sampling.logit_bias.items())
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
+    if sampling.reasoning is not None:
+        body |= reasoning.fields(sampling.reasoning, sampling.max_tokens)
     return body
 
 
@@ -214,6 +217,7 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     params.n_ctx = cache.tokens
     params.n_batch = params.n_ubatch = min(PREFILL, spec.batching.max_tokens)
     params.n_threads_http = at_once + OTHER_CONNECTIONS
+    params.sampling.generation_prompt = reasoning.BEGUN
     if spec.speculative.prompt_lookup:
         params.speculative.types = [PROMPT_LOOKUP]
         params.speculative.ngram_simple.size_n = spec.speculative.ngram

@@ -35,9 +35,17 @@ from fleet_server.engines.openvino import (
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
+from fleet_server.engines.sampling.reasoning_limit import LimitedMasks, ReasoningLimit
 from fleet_server.engines.sampling.token_sampler import TokenSampler
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, TAIL_TOKENS, rendered
+from fleet_server.engines.text_chat import (
+    BIASED,
+    BOUNDED,
+    GUIDED,
+    SAMPLED,
+    TAIL_TOKENS,
+    rendered,
+)
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -98,7 +106,8 @@ class OpenVinoChat:
         self._stop_ids = _stop_ids(pipeline, source)
         step, self._guided = self._checked(pipeline)
         self._compiler = GrammarCompiler(self._tokens())
-        self.supports = SAMPLED if self._guided is None else SAMPLED | GUIDED | BIASED
+        masked = GUIDED | BIASED | BOUNDED
+        self.supports = SAMPLED if self._guided is None else SAMPLED | masked
         self._loop = step_loop.StepLoop(pipeline, step, self._stop_ids, self._new_config)
 
     def prompt(
@@ -172,7 +181,11 @@ class OpenVinoChat:
     def _guide(self, sampling: Sampling, ids: NDArray[np.int64]) -> step_loop.Guide | None:
         if self._guided is None:
             return None
-        masks = None if sampling.grammar is None else sampling.grammar.start()
+        masks: guided_backend.TokenMasks | None = None
+        if sampling.grammar is not None:
+            masks = sampling.grammar.start()
+        if sampling.reasoning is not None:
+            masks = LimitedMasks(ReasoningLimit(sampling.reasoning, self.vocabulary), masks)
         if _is_native(sampling):
             return None if masks is None else step_loop.Guide(self._guided, masks)
         sampler = TokenSampler(sampling, ids.tolist(), masks)

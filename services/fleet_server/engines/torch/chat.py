@@ -13,7 +13,8 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
-from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED
+from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
+from fleet_server.engines.text_chat import BIASED, BOUNDED, GUIDED, SAMPLED
 from fleet_server.engines.torch import guide, sequence
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
@@ -74,7 +75,7 @@ class TorchChat:
         self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
         self.supports = SAMPLED if self._compiler is None else SAMPLED | GUIDED
         if self.vocabulary is not None:
-            self.supports |= BIASED
+            self.supports |= BIASED | BOUNDED
         if self.vocabulary is not None and forward.can_batch:
             self.supports |= {"prompt_logprobs"}
         self._loop = StepLoop(forward, runtime, bounds, stop_ids)
@@ -107,7 +108,10 @@ class TorchChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        sampler = Sampler(sampling, self._random, prompt.state.token_ids)
+        limit: ReasoningLimit | None = None
+        if sampling.reasoning is not None and self.vocabulary is not None:
+            limit = ReasoningLimit(sampling.reasoning, self.vocabulary)
+        sampler = Sampler(sampling, self._random, prompt.state.token_ids, limit)
         row = sequence.Sequence(prompt.state, sampling, sampler, emit)
         self._loop.submit(row)
         return row

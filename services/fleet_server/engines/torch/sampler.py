@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 
 from fleet_server.engines.guided.masks import Masks
+from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
 from fleet_server.protocols import Sampling, TokenLogprobs
 
 COLDEST = 1e-5
@@ -25,10 +26,14 @@ class Sampler:
     """The sampling options of one sequence, and the tokens it has generated."""
 
     def __init__(
-        self, sampling: Sampling, shared: torch.Generator, prompt: Sequence[int] = ()
+        self,
+        sampling: Sampling,
+        shared: torch.Generator,
+        prompt: Sequence[int] = (),
+        limit: ReasoningLimit | None = None,
     ) -> None:
         """`shared` is the generator of sequences without a seed. The repetition penalty is for the
-        tokens of `prompt` too."""
+        tokens of `prompt` too. `limit` bounds the reasoning."""
         self.greedy = sampling.temperature < COLDEST
         self.temperature = sampling.temperature
         self.top_p = sampling.top_p
@@ -42,6 +47,7 @@ class Sampler:
         self._presence = sampling.presence_penalty
         self._frequency = sampling.frequency_penalty
         self._seen: Counter[int] = Counter()
+        self._limit = limit
         self._masks: Masks | None = sampling.grammar and sampling.grammar.start()
         self.generator: torch.Generator | None = None
         """Of a sequence with a seed."""
@@ -54,6 +60,8 @@ class Sampler:
         self._seen[token] += 1
         if self._masks is not None:
             self._masks.accept((token,))
+        if self._limit is not None:
+            self._limit.accept((token,))
 
     @property
     def is_guided(self) -> bool:
@@ -66,8 +74,13 @@ class Sampler:
         return None if self._masks is None else self._masks.error
 
     def guide(self, logits: torch.Tensor, guided: int) -> None:
-        """Set the logits of tokens that the grammar does not allow to minus infinity, in place.
-        `guided` is the number of guided sequences in the batch."""
+        """Set the logits of tokens that the grammar does not allow, or that do not end reasoning
+        which has reached its bound, to minus infinity, in place. `guided` is the number of guided
+        sequences in the batch."""
+        if self._limit is not None and (forced := self._limit.forced) is not None:
+            logits.fill_(-torch.inf)
+            logits[forced] = 0.0
+            return
         if self._masks is None:
             return
         values = logits.cpu().numpy()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.names import HEADER_UNENFORCED
-from fleet_server.protocols import NO_ARGUMENTS, FormatKind
+from fleet_server.protocols import NO_ARGUMENTS, FormatKind, ReasoningBudget
 from support.recorded_calls import json_of
 
 HERMES = "{{ tools }}<tool_call></tool_call>"
@@ -296,6 +296,53 @@ async def test_calls_count_as_text(serve: Any, scripted: Any) -> None:
     with serve(made(scripted, "x"), limits={"maxTextChars": 100}) as live:
         answer = await live.chat(messages=long)
     assert answer.status_code == 413
+
+
+BOUNDED = ALL | {"reasoning_budget"}
+OPENED = ReasoningBudget(7, "<think>", "</think>", is_open=True)
+
+
+@pytest.mark.parametrize(
+    ("ending", "fields", "budget"),
+    [
+        ("<think>\n", {"thinking_budget": 7}, OPENED),
+        ("<think>\n", {"thinking_token_budget": 7, "n": 2}, OPENED),
+        ("<think>\n", {"thinking_budget": 7, "thinking_token_budget": 9}, OPENED),
+        ("", {"thinking_budget": 0}, ReasoningBudget(0, "<think>", "</think>")),
+        ("", {"thinking_budget": -1}, None),
+        ("", {"thinking_token_budget": None}, None),
+        ("", {"thinking_budget": 7, "response_format": {"type": "json_object"}}, None),
+        ("", {"thinking_budget": 7, "tools": TOOLS, "tool_choice": "required"}, None),
+    ],
+)
+async def test_a_bound_on_the_reasoning(
+    serve: Any, scripted: Any, ending: str, fields: dict[str, Any], budget: ReasoningBudget | None
+) -> None:
+    model = scripted("Hm.</think>", supports=BOUNDED, chat_template=QWEN3, ending=ending)
+    with serve(model) as live:
+        answer = await live.chat(**fields)
+        found = [sampling.reasoning for sampling in live.model.asked]
+    assert answer.status_code == 200
+    assert found == [budget] * fields.get("n", 1)
+
+
+@pytest.mark.parametrize("name", ["thinking_budget", "thinking_token_budget"])
+async def test_bounds_that_are_refused(serve: Any, scripted: Any, name: str) -> None:
+    with serve(made(scripted, "Ok.")) as live:
+        error = await live.refused(**{name: 5})
+        assert (error["param"], error["code"]) == (name, "unsupported_parameter")
+        assert "openvino, llamacpp, torch" in error["message"]
+        assert (await live.chat(**{name: -1})).status_code == 200
+        for wrong in (-2, 1.5, "5", True):
+            assert (await live.refused(**{name: wrong}))["param"] == name
+        assert len(live.model.asked) == 1
+    template = "<|channel|><|message|>{{ messages }}"
+    with serve(scripted("Ok.", supports=BOUNDED, chat_template=template)) as live:
+        error = await live.refused(**{name: 5})
+    assert (error["param"], error["code"]) == (name, "unsupported_parameter")
+    with serve(scripted("Ok.", supports=BOUNDED, chat_template="{{ messages }}")) as live:
+        assert (await live.chat(**{name: 5})).status_code == 200
+        assert live.model.asked[0].reasoning is None
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,26 @@ async def test_thinking_is_translated_for_the_template(
     assert arguments.variables == variables
 
 
+@pytest.mark.parametrize(
+    ("thinking", "more", "tokens"),
+    [
+        ({"type": "enabled", "budget_tokens": 1024}, {"reasoning_budget"}, 1024),
+        ({"type": "adaptive", "budget_tokens": 8}, {"reasoning_budget"}, 8),
+        ({"type": "adaptive"}, {"reasoning_budget"}, None),
+        ({"type": "disabled", "budget_tokens": 8}, {"reasoning_budget"}, None),
+        ({"type": "enabled", "budget_tokens": 1024}, (), None),
+    ],
+)
+async def test_the_budget_bounds_the_reasoning_where_the_engine_can(
+    serve: Any, scripted: Any, thinking: Any, more: Any, tokens: int | None
+) -> None:
+    with serve(scripted("Ok.", supports=ALL | set(more), chat_template=QWEN3)) as live:
+        answer = await live.chat(thinking=thinking)
+        (sampling,) = live.model.asked
+    assert answer.status_code == 200
+    assert (sampling.reasoning and sampling.reasoning.tokens) == tokens
+
+
 @pytest.mark.parametrize("field", ["output_config", "output_format"])
 async def test_a_schema_is_enforced(serve: Any, scripted: Any, field: str) -> None:
     form = {"type": "json_schema", "schema": {"type": "object"}}

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
 from fleet_server.engines.torch.sampler import Sampler, sample
-from fleet_server.protocols import Sampling
+from fleet_server.protocols import ReasoningBudget, Sampling
+from support.scripted_chat import Bytes
 
 LOGITS = [2.0, 1.0, 0.0, -1.0, -2.0, -math.inf]
 
@@ -109,6 +111,19 @@ def test_logits_that_are_not_finite_fail_their_row_only(bad: float) -> None:
     for temperature in (0.0, 1.0):
         one, other = sampler(temperature=temperature), sampler(temperature=0)
         assert sample(logits, [one, other]) == [None, 1]
+
+
+def test_a_bound_on_the_reasoning_forces_its_mark() -> None:
+    """Of the sequence that has one only."""
+    limit = ReasoningLimit(ReasoningBudget(1, "<t>", "</t>", is_open=True), Bytes())
+    one = Sampler(Sampling(10, logit_bias={120: 50.0}), torch.Generator(), (), limit)
+    other, text = sampler(temperature=0, logit_bias={121: 50.0}), list[int | None]()
+    for _ in range(6):
+        token, others = sample(torch.zeros(2, Bytes.size), [one, other])
+        assert others == 121
+        text.append(token)
+        one.saw(token or 0)
+    assert text == list(b"x</t>x")
 
 
 def test_half_precision_logits() -> None:
