@@ -140,12 +140,12 @@ async def test_concurrent_requests_get_their_own_text(client: openai.AsyncOpenAI
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"prompt": ["one", "two"]}, "prompt"),
+        ({"prompt": ["one"] * 17}, "prompt"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": [10**6]}, "prompt"),
-        ({"logprobs": 3}, "logprobs"),
+        ({"logprobs": 21}, "logprobs"),
         ({"suffix": "."}, "suffix"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"best_of": 2}, "best_of"),
         ({"max_tokens": 0}, "max_tokens"),
     ],

@@ -94,7 +94,7 @@ async def processes_used(http: httpx.AsyncClient, number: int = 30) -> set[float
 
 def test_each_server_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
     rows = [line for line in fleet.lines if line.startswith(MODEL)]
-    assert len({line.split()[-3] for line in rows}) == SERVERS
+    assert len({line.split()[-4] for line in rows}) == SERVERS
     assert any("stopped" in line for line in fleet.lines if line.startswith("acme/stopped"))
     logs = {path.name for path in Path(fleet.folder / "run" / str(fleet.port)).glob("*.log")}
     assert logs == {"router.log", *(f"acme--own-{number}.log" for number in (1, 2, 3))}

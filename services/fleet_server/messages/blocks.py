@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet_contract.api.tools import MAX_CALLS
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
@@ -14,6 +14,8 @@ from fleet_server.chat.tool_messages import invalid, name_results, non_empty
 from fleet_server.protocols import Message
 
 Parts = list[dict[str, Any]]
+Value = TypeVar("Value", str, bool)
+NAMES: dict[type[Any], str] = {str: "string", bool: "boolean"}
 
 
 class MessageReader:
@@ -85,6 +87,7 @@ class MessageReader:
     def _result(self, block: dict[str, Any], place: str) -> Parts:
         """Add the message of a result. Returns its images: messages of tools hold text only."""
         call_id = non_empty(block.get("tool_use_id"), f"{place}.tool_use_id")
+        _optional(block, "is_error", bool, place)
         content = block.get("content")
         parts = [] if content in (None, []) else self._parts(content, f"{place}.content")
         texts = [part["text"] for part in parts if part["type"] == "text"]
@@ -104,8 +107,9 @@ class MessageReader:
                     texts.append(_text(block, where))
                 case "thinking":
                     thoughts.append(_string(block.get("thinking"), f"{where}.thinking"))
+                    _optional(block, "signature", str, where)
                 case "redacted_thinking":
-                    pass
+                    _string(block.get("data", ""), f"{where}.data")
                 case "tool_use":
                     calls.append(_call(block, where))
                 case kind:
@@ -216,9 +220,19 @@ def _document(block: dict[str, Any], place: str, spec: ModelSpec) -> dict[str, A
     if _kind(source, f"{place}.source") != "text":
         raise refused_part("document", place, spec)
     assert isinstance(source, dict)  # noqa: S101  (checked by _kind)
-    texts = [block[name] for name in ("title", "context") if block.get(name)]
-    texts.append(_string(source.get("data"), f"{place}.source.data"))
-    return {"type": "text", "text": "\n".join(_string(text, place) for text in texts)}
+    if source.get("media_type") != "text/plain":
+        raise invalid(f"{place}.source.media_type", "must be text/plain")
+    before = [_optional(block, name, str, place) for name in ("title", "context")]
+    text = _string(source.get("data"), f"{place}.source.data")
+    return {"type": "text", "text": "\n".join((*filter(None, before), text))}
+
+
+def _optional(block: dict[str, Any], name: str, kind: type[Value], place: str) -> Value | None:
+    """The value of a field that may be null or missing. Raises BadRequest for another type."""
+    value = block.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise invalid(f"{place}.{name}", f"must be a {NAMES[kind]} or null")
+    return value
 
 
 def _unsupported(kind: str, place: str, known: str) -> UnsupportedParameter:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fleet_contract.api.messages import CountTokensBody, MessagesBody
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars
 from fleet_server.chat.parts import ImageUrl
@@ -81,7 +82,11 @@ def _request(given: CountTokensBody, spec: ModelSpec) -> MessagesRequest:
     reader = MessageReader(spec)
     messages = reader.read(given.messages, given.system)
     if messages[-1]["role"] == "assistant" and messages[-1].get("tool_calls"):
-        raise invalid("messages", "must end with the results of its last tool calls")
+        raise BadRequest(
+            "'messages' must end with the results of its last tool calls.",
+            param="messages",
+            code="missing_tool_results",
+        )
     options = GenerationOptions(
         max_tokens=1, temperature=0, top_p=1, include_usage=True, output=_output(given),
         tools=_tools(given), adapter=adapter_of(given.model, spec),

@@ -22,6 +22,7 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
+BUSY_SECONDS = 20.0
 
 
 class ApiError(Exception):
@@ -61,15 +62,23 @@ class Api:
         content_type: str = "application/json",
         params: Mapping[str, str] | None = None,
     ) -> Json:
-        """Send a request and return the response as JSON. Raises ApiError."""
-        answer = self._http.request(
-            method,
-            path,
-            content=None if body is None else json.dumps(body),
-            headers={"content-type": content_type},
-            params=params,
-        )
-        return _checked(answer.status_code, answer.content)
+        """Send a request and return the response as JSON. Raises ApiError.
+
+        As kubectl does, a request that is answered with 429, for example after a change of a
+        definition, is sent again.
+        """
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            answer = self._http.request(
+                method,
+                path,
+                content=None if body is None else json.dumps(body),
+                headers={"content-type": content_type},
+                params=params,
+            )
+            if answer.status_code != 429 or time.monotonic() > deadline:
+                return _checked(answer.status_code, answer.content)
+            time.sleep(float(answer.headers.get("retry-after", 1)))
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
         """Path of a collection, or of an object if `name` is given."""

@@ -79,7 +79,9 @@ class TokenSampler:
             probabilities.keep_top_p(scores, options.top_p)
             probabilities.keep_min_p(scores, options.min_p)
             # Gumbel's distribution is that of the negative logarithm of exponential noise.
-            scores -= np.log(self._random.standard_exponential(len(scores), dtype=np.float32))
+            noise = self._random.standard_exponential(len(scores), dtype=np.float32)
+            # Single precision has zeros, whose logarithm would choose a token that is masked.
+            scores -= np.log(np.maximum(noise, np.finfo(np.float32).tiny))
         return int(scores.argmax())
 
     def _penalise(self, scores: Logits) -> None:

@@ -133,8 +133,8 @@ def test_a_last_message_of_the_assistant_is_a_turn(client: httpx.Client) -> None
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"logprobs": True}, "logprobs"),
-        ({"n": 2}, "n"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"n": 17}, "n"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {
             "url": "data:image/png;base64,AA=="}}]}]}, "messages[0].content[0]"),
         ({"response_format": {"type": "json_schema", "json_schema": {

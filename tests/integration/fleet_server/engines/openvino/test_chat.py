@@ -293,7 +293,7 @@ def test_generations_follow_a_schema_at_high_temperature(model: OpenVinoChat, se
 
 def test_every_token_decodes_as_openvino_does(model: OpenVinoChat) -> None:
     text = "Hello wörld €  日本語 👩‍👩‍👧 code:\n\tfor x in y:\r\n  pass <b>"
-    tokenizer = model._pipeline.get_tokenizer()
+    tokenizer = model._loop._pipeline.get_tokenizer()
     ids = tokenizer.encode(text, add_special_tokens=False).input_ids.data[0].tolist()
     assert model.decode(ids) == text == tokenizer.decode(ids)
     assert model.decode([2, *ids, 0, 1]) == text
