@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
@@ -10,6 +11,14 @@ SPACED: dict[str, Any] = {
     # Flexible white space could be repeated without end.
     "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """A format in Lark, with the special tokens of the model."""
+
+    source: str
+    unenforced: tuple[str, ...]
 
 
 def source_compiler() -> GrammarCompiler:

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ import xllamacpp
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
-from fleet_server.engines.guided.elsewhere import source_compiler
+from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
 from fleet_server.engines.llamacpp import reasoning
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
@@ -57,14 +57,6 @@ MOST_TOP_K = (1 << 31) - 1
 """llama.cpp reads it as an int, and drops the upper bits of a larger one."""
 SEEDS = (1 << 32) - 1
 """llama.cpp's seeds have 32 bits; the last one means a random seed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LlamaFormat:
-    """A format in Lark, with the special tokens of the model."""
-
-    source: str
-    unenforced: tuple[str, ...]
 
 
 class LlamaChat:
@@ -128,11 +120,11 @@ class LlamaChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
-    def compile(self, wanted: OutputFormat) -> LlamaFormat:
+    def compile(self, wanted: OutputFormat) -> SourceFormat:
         """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
         grammar = self._compiler.compile(wanted)
-        return LlamaFormat(grammar.plan.text(self._special_id), grammar.unenforced)
+        return SourceFormat(grammar.plan.text(self._special_id), grammar.unenforced)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_server.engines.sampling.wrapped_masks import WrappedMasks
 from fleet_server.protocols import ReasoningBudget, Vocabulary
 
 CHARACTER_TOKENS = 3
@@ -86,24 +87,13 @@ class ReasoningLimit:
             self._state = _State.CLOSING
 
 
-class LimitedMasks:
+class LimitedMasks(WrappedMasks):
     """The masks of a sequence whose reasoning is bounded, and which may follow a grammar too:
     `masks` are those of fleet_server.engines.guided.masks."""
 
     def __init__(self, limit: ReasoningLimit, masks: Any = None) -> None:
+        super().__init__(masks)
         self._limit = limit
-        self._masks = masks
-        self._error: Exception | None = None
-
-    @property
-    def error(self) -> Exception | None:
-        """Why the masks cannot be computed any more."""
-        failed: Exception | None = None if self._masks is None else self._masks.error
-        return self._error or failed
-
-    @error.setter
-    def error(self, error: Exception) -> None:
-        self._error = error
 
     def apply(self, logits: NDArray[np.float32], sequences: int = 1) -> None:
         """Set the logits `[vocabulary]` of tokens that may not come next to minus infinity.
@@ -117,6 +107,5 @@ class LimitedMasks:
 
     def accept(self, token_ids: Sequence[int]) -> None:
         """Continue after these tokens."""
-        if self._masks is not None:
-            self._masks.accept(token_ids)
+        super().accept(token_ids)
         self._limit.accept(token_ids)

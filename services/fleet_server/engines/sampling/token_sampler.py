@@ -17,33 +17,23 @@ from numpy.typing import NDArray
 
 from fleet_server.engines.sampling import probabilities
 from fleet_server.engines.sampling.probabilities import Logits
+from fleet_server.engines.sampling.wrapped_masks import WrappedMasks
 from fleet_server.protocols import Sampling, TokenLogprobs
 
 
-class TokenSampler:
+class TokenSampler(WrappedMasks):
     """Not thread-safe. `prompt` holds the tokens of the prompt, for the repetition penalty; `masks`
     are those of a grammar (fleet_server.engines.guided.masks)."""
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int], masks: Any = None) -> None:
+        super().__init__(masks)
         self._options = sampling
-        self._masks = masks
         self._random = np.random.default_rng(sampling.seed)
         self._counts: Counter[int] = Counter()
         self._seen: NDArray[np.int64] | None = None
         if sampling.repetition_penalty != 1:
             self._seen = np.unique(np.asarray(prompt, dtype=np.int64))
         self._found: deque[TokenLogprobs] = deque()
-        self._error: Exception | None = None
-
-    @property
-    def error(self) -> Exception | None:
-        """Why no further token can be chosen."""
-        failed: Exception | None = None if self._masks is None else self._masks.error
-        return self._error or failed
-
-    @error.setter
-    def error(self, error: Exception) -> None:
-        self._error = error
 
     def apply(self, logits: Logits, sequences: int = 1) -> None:
         """Choose a token; the logits of all others become minus infinity. `sequences` is the number
@@ -54,11 +44,6 @@ class TokenSampler:
         self._counts[token] += 1
         logits[:] = -np.inf
         logits[token] = 0.0
-
-    def accept(self, token_ids: Sequence[int]) -> None:
-        """Continue after these tokens."""
-        if self._masks is not None:
-            self._masks.accept(token_ids)
 
     def taken(self, number: int) -> tuple[TokenLogprobs, ...]:
         """The logarithmic probabilities of the next `number` tokens that were chosen, if the

@@ -6,14 +6,14 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
-from fleet_server.engines.guided.elsewhere import source_compiler
+from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, TAIL_TOKENS, rendered
@@ -38,14 +38,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NONE: Mapping[str, Path] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class VllmFormat:
-    """A format in Lark, with the special tokens of the model."""
-
-    source: str
-    unenforced: tuple[str, ...]
 
 
 class VllmChat:
@@ -100,11 +92,11 @@ class VllmChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
-    def compile(self, wanted: OutputFormat) -> VllmFormat:
+    def compile(self, wanted: OutputFormat) -> SourceFormat:
         """Raises BadRequest and QueueFull."""
         # vLLM compiles it again when the generation starts, without a limit.
         grammar = self._compiler.compile(wanted)
-        return VllmFormat(grammar.plan.text(self._specials.get), grammar.unenforced)
+        return SourceFormat(grammar.plan.text(self._specials.get), grammar.unenforced)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
