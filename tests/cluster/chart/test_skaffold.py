@@ -17,6 +17,7 @@ from harness.binaries import program
 from harness.helm import find
 from harness.paths import REPOSITORY
 from harness.run import Run
+from harness.skaffold import SOURCES
 
 PROFILES = ("", "kind", "minikube", "gpu", "buildah")
 Skaffold = Callable[..., str]
@@ -96,6 +97,13 @@ def test_buildah_watches_all_files_of_the_image(skaffold: Skaffold) -> None:
         for source in {*sources(dockerfile(artifact)), "services/fleet_contract"} - {"LICENSE"}:
             is_watched = any(path == source or path.startswith(f"{source}/") for path in watched)
             assert is_watched, f"{artifact['image']}: {source}"
+
+
+def test_the_copy_for_dev_has_all_files_of_the_images(skaffold: Skaffold) -> None:
+    for artifact in config(skaffold, "buildah")["build"]["artifacts"]:
+        for source in sources(dockerfile(artifact)):
+            is_copied = any(source == one or source.startswith(f"{one}/") for one in SOURCES)
+            assert is_copied, f"{artifact['image']}: {source}"
 
 
 def dockerfile(artifact: Json) -> Path:

@@ -22,7 +22,8 @@ from harness.registry import ADDRESS
 from harness.run import Run
 
 SOURCES = ("skaffold.yaml", "Makefile", "images.mk", "chart.mk", "pyproject.toml", "LICENSE",
-           "requirements.lock", ".dockerignore", "services", "operator", "charts")  # fmt: skip
+           "requirements.lock", ".dockerignore", "configs/locks", "services", "operator",
+           "charts")  # fmt: skip
 
 
 class Skaffold:
