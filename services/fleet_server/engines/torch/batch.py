@@ -6,54 +6,68 @@ from typing import Any
 
 import torch
 
-from fleet_server.engines.torch import key_values
+from fleet_server.engines.torch.batch_cache import BatchCache, num_tokens
 from fleet_server.engines.torch.runtime import tensor
+from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.sequence import Sequence
 
 
 class Batch:
-    """The rows of a decoding pass; they are padded on the left."""
+    """The rows of a decoding pass; they are padded on the left.
 
-    def __init__(self, device: torch.device) -> None:
+    A model whose sequences cannot share a pass has one row at a time, with its own cache.
+    """
+
+    def __init__(self, device: torch.device, limits: StepLimits, *, shared: bool) -> None:
         self._device = device
+        self._limits = limits
+        self._shared = shared
+        self._joined: list[Sequence] = []
         self.rows: list[Sequence] = []
         self.cache: Any = None
-        self._padding: list[int] = []
 
     @property
     def num_tokens(self) -> int:
         """Tokens in the cache, padding included."""
-        return len(self.rows) * key_values.num_tokens(self.cache) if self.rows else 0
+        return len(self.rows) * num_tokens(self.cache) if self.rows else 0
+
+    @property
+    def newest(self) -> Sequence:
+        """The sequence that joined last."""
+        return self._joined[-1]
 
     def join(self, row: Sequence) -> None:
-        """Add a sequence after its prefill; its cache is merged into the batch's."""
-        if self.cache is None:
-            self.cache, self._padding = row.cache, [0]
+        """Add a sequence after its prefill; its cache is copied into the batch's."""
+        if not self._shared:
+            self.cache = row.cache
         else:
-            mine, its = key_values.num_tokens(self.cache), key_values.num_tokens(row.cache)
-            self.cache = key_values.joined(self.cache, row.cache)
-            longest = max(mine, its)
-            self._padding = [padding + longest - mine for padding in self._padding]
-            self._padding.append(longest - its)
+            if self.cache is None:
+                self.cache = BatchCache(self._limits.rows, self._limits.kv_tokens)
+            self.cache.join(row.cache)
         self.rows.append(row)
+        self._joined.append(row)
         row.release()
 
     def drop(self) -> None:
-        """Remove rows that are over, and the padding that all remaining rows share."""
-        kept = [index for index, row in enumerate(self.rows) if not row.over]
-        if len(kept) == len(self.rows):
+        """Remove rows that are over; the last row takes the place of each."""
+        gone = {row for row in self.rows if row.over}
+        if not gone:
             return
-        self.rows = [self.rows[index] for index in kept]
-        padding = [self._padding[index] for index in kept]
-        if not kept:
-            self.cache, self._padding = None, []
-            return
-        first = min(padding)
-        key_values.thin(self.cache, kept, first)
-        self._padding = [each - first for each in padding]
+        for index in reversed(range(len(self.rows))):
+            if self.rows[index] not in gone:
+                continue
+            if self._shared:
+                self.cache.leave(index)
+            self.rows[index] = self.rows[-1]
+            self.rows.pop()
+        self._joined = [row for row in self._joined if row not in gone]
+        if not self.rows:
+            self.cache = None
 
     def inputs(self) -> dict[str, Any]:
         """Arguments of the next pass: ids and positions `[rows, 1]`, cache, mask."""
+        if self._shared:
+            self.cache.reserve()
         return {
             "input_ids": tensor([[row.last_token] for row in self.rows], self._device),
             "position_ids": tensor([[row.position] for row in self.rows], self._device),
@@ -63,11 +77,16 @@ class Batch:
 
     def advance(self) -> None:
         """Move every row on by one token, after a pass."""
+        if self._shared:
+            self.cache.advance()
         for row in self.rows:
             row.position += 1
 
     def _mask(self) -> torch.Tensor | None:
-        if not any(self._padding):
+        if not self._shared:
             return None
-        places = torch.arange(key_values.num_tokens(self.cache) + 1, device=self._device)
-        return (places >= tensor(self._padding, self._device).unsqueeze(1)).long()
+        padding = self.cache.padding
+        if not any(padding):
+            return None
+        places = torch.arange(num_tokens(self.cache) + 1, device=self._device)
+        return (places >= tensor(padding, self._device).unsqueeze(1)).long()

@@ -14,7 +14,6 @@ from collections import deque
 import torch
 
 from fleet_contract.errors import NotReady, TooLarge
-from fleet_server.engines.torch import key_values
 from fleet_server.engines.torch.batch import Batch
 from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
@@ -44,7 +43,7 @@ class StepLoop:
         self._stop_ids = stop_ids
         self._inbox: deque[Sequence] = deque()
         self._waiting: deque[Sequence] = deque()
-        self._batch = Batch(forward.device)
+        self._batch = self._new_batch()
         self._wake = threading.Condition()
         self._closing = False
         self.broken = False
@@ -76,6 +75,10 @@ class StepLoop:
             self._closing = True
             self._wake.notify()
         self._thread.join(timeout=30)
+
+    def _new_batch(self) -> Batch:
+        forward = self._forward
+        return Batch(forward.device, self._bounds, shared=forward.can_batch)
 
     def _run(self) -> None:
         with torch.inference_mode():
@@ -135,15 +138,13 @@ class StepLoop:
         batch = self._batch
         if not batch.rows:
             return
-        length = key_values.num_tokens(batch.cache)  # to undo a pass that fails in some layer
         try:
             logits = self._forward.step(batch)
             tokens = sample(logits, [row.sampler for row in batch.rows])
         except Exception as error:
             if not self._runtime.is_out_of_memory(error):
                 raise
-            key_values.cut_back(batch.cache, length)
-            self._refuse(batch.rows[-1], error)  # the newest, so that the others can continue
+            self._refuse(batch.newest, error)  # so that the others can continue
             return
         batch.advance()
         for row, token in zip(batch.rows, tokens, strict=True):
@@ -165,7 +166,7 @@ class StepLoop:
         with self._wake:
             self.broken = self.broken or not self._closing
             left = [*self._batch.rows, *self._waiting, *self._inbox]
-            self._batch = Batch(self._forward.device)
+            self._batch = self._new_batch()
             self._cached_tokens = 0
             self._waiting.clear()
             self._inbox.clear()
