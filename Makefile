@@ -68,9 +68,11 @@ test-cluster: env-dev ## Run the tests on a real control plane and a real node (
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
 	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
 
+CHAT_SUITES := $(addprefix tests/local/test_,chat.py chat_limits.py completions.py tools.py)
+
 # In an environment of 6 GB that takes minutes to install, so `make test` leaves them out.
 test-vllm: env-vllm ## Run the tests of `engine: vllm`, on the CPU
-	$(VLLM_VENV)/bin/python -m pytest tests/vllm_engine $(PYTEST_ARGS)
+	CHAT_ENGINES=vllm $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine $(CHAT_SUITES) $(PYTEST_ARGS)
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
 	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)

@@ -46,6 +46,8 @@ SPECULATION: dict[Engine, frozenset[str]] = {
     Engine.LLAMACPP: frozenset({"promptLookup"}),
 }
 """Methods of speculative decoding that engines have, by their names on the wire."""
+VISION_ENGINES = (Engine.VLLM, Engine.TORCH)
+"""Engines that read images."""
 CONVERTED = (Quantization.INT8, Quantization.INT4)
 INTEL = ("gpu", "npu")
 """Kinds of devices that only OpenVINO uses."""
@@ -202,7 +204,7 @@ class _Decision:
                 f"Engines that do: {', '.join(able)}.",
             )
         note = "the spec names it"
-        if spec.vision and engine is not Engine.TORCH:
+        if spec.vision and engine not in VISION_ENGINES:
             raise CannotServe(
                 f"The {engine.value} engine does not read images, and {spec.model} has `vision`.",
                 "Remove `vision`, or leave `engine` at auto.",
@@ -307,7 +309,7 @@ class _Decision:
         factory = FACTORIES.get((engine, self._spec.task))
         if factory is None or not self._has(engine):
             return None
-        if self._spec.vision and engine is not Engine.TORCH:
+        if self._spec.vision and engine not in VISION_ENGINES:
             return None
         if self._spec.adapters and engine not in ADAPTER_ENGINES:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ import openai
 import psutil
 import pytest
 
+from support.dequantised import dequantised
 from support.local_fleet import (
     CHAT,
     EMBEDDING,
@@ -69,32 +71,52 @@ def fleet(demo: Fleet) -> Fleet:
     return demo
 
 
-CONTEXT_LENGTHS = {"openvino": 8192, "llamacpp": 512}
+CONTEXT_LENGTHS = {"openvino": 8192, "llamacpp": 512, "vllm": 512, "torch": 512}
 """By engine; llama.cpp reads prompts slowly without AVX-512."""
-LLAMACPP = f"""\
+CHAT_ENGINES = os.environ.get("CHAT_ENGINES", "openvino,llamacpp").split(",")
+"""The engines that the chat suites run with; `make test-vllm` sets it to vllm."""
+MANIFEST = """\
 apiVersion: modelfleet.dev/v1alpha1
 kind: InferenceModel
 metadata: {{name: smollm2}}
 spec:
-  model: {CHAT}
-  engine: llamacpp
-  contextLength: {CONTEXT_LENGTHS["llamacpp"]}
+  model: {model}
+  engine: {engine}
+  {source}
+  contextLength: {length}
   cache: {{prefix: false}}  # greedy text that does not depend on earlier requests
   golden: [{{prompt: "What is the capital of Japan?", contains: Tokyo}}]
 """
 
 
-@pytest.fixture(scope="session", params=CONTEXT_LENGTHS)
+@pytest.fixture(scope="session")
+def manifest_of(
+    demo_weights: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A manifest of the demo's chat model with an engine."""
+
+    def write(engine: str) -> Path:
+        source = ""
+        if engine == "vllm":  # which reads no GGUF
+            (gguf,) = demo_weights(CHAT).glob("*.gguf")
+            source = f"source: file://{dequantised(gguf, tmp_path_factory.mktemp('smollm2'))}"
+        path = tmp_path_factory.mktemp("manifests") / "smollm2.yaml"
+        length = CONTEXT_LENGTHS[engine]
+        path.write_text(MANIFEST.format(model=CHAT, engine=engine, source=source, length=length))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session", params=CHAT_ENGINES)
 def chat_fleet(
-    request: pytest.FixtureRequest, start_fleet: Start, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, start_fleet: Start, manifest_of: Callable[[str], Path]
 ) -> Iterator[Fleet]:
     """A fleet with the chat model of the demo, for each engine."""
     if request.param == "openvino":
         yield request.getfixturevalue("demo")
         return
-    manifest = tmp_path_factory.mktemp("manifests") / "smollm2.yaml"
-    manifest.write_text(LLAMACPP)
-    with start_fleet("-f", str(manifest)) as started:
+    with start_fleet("-f", str(manifest_of(request.param))) as started:
         started.wait_for(READY, START_SECONDS)
         yield started
         assert started.end() == 0

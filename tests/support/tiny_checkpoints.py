@@ -111,9 +111,10 @@ CHAT: dict[str, Callable[[], torch.nn.Module]] = {
 }  # fmt: skip
 
 
-def write_chat(folder: Path, kind: str) -> None:
+def write_chat(folder: Path, kind: str, make: Callable[[], torch.nn.Module] | None = None) -> None:
+    """`make` makes another model of the kind."""
     torch.manual_seed(len(kind))
-    model = CHAT[kind]()
+    model = (make or CHAT[kind])()
     model.save_pretrained(folder)
     if kind != "qwen3-vl":
         tokenizer().save_pretrained(folder)

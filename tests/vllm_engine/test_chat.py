@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import queue
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,17 @@ from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.vllm.chat import VllmChat
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import ChatModel, Finish, OutputFormat, Sampling, Step, TextModel
+from fleet_server.protocols import (
+    ChatModel,
+    Finish,
+    OutputFormat,
+    Sampling,
+    Step,
+    TemplateArguments,
+    TextModel,
+)
 from support import tiny_chat
+from support.running import Running, greedy, prompt
 from support.waiting import until
 
 NEW = 32
@@ -35,31 +43,8 @@ QUESTIONS = [
 GREEDY = Sampling(NEW, temperature=0)
 
 
-class Running:
-    """Collects the steps of a generation."""
-
-    def __init__(self, model: VllmChat, ids: list[int], sampling: Sampling) -> None:
-        self.steps: queue.Queue[Step] = queue.Queue()
-        self.generation = model.submit(model.prompt_of(ids), sampling, self.steps.put)
-
-    def wait(self) -> tuple[list[int], list[Step]]:
-        """The tokens, and all steps."""
-        ids: list[int] = []
-        steps: list[Step] = []
-        while True:
-            steps.append(self.steps.get(timeout=120))
-            ids += steps[-1].token_ids
-            if steps[-1].finish is not None or steps[-1].error is not None:
-                return ids, steps
-
-
 def generate(model: VllmChat, ids: list[int], sampling: Sampling) -> tuple[list[int], list[Step]]:
     return Running(model, ids, sampling).wait()
-
-
-def prompt(model: VllmChat, text: str) -> list[int]:
-    ids: list[int] = model.prompt([{"role": "user", "content": text}], []).state
-    return ids
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -76,15 +61,6 @@ def pair(
     assert not engine.healthy or engine.cache_usage == 0
 
 
-def greedy(reference: Any, ids: list[int]) -> list[int]:
-    """The tokens of transformers, without the one that ends them."""
-    with torch.inference_mode():
-        found = reference.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False)
-    new: list[int] = found[0, len(ids) :].tolist()
-    ends = reference.generation_config.eos_token_id
-    return new[:-1] if new[-1] in (ends if isinstance(ends, list) else [ends]) else new
-
-
 @pytest.mark.parametrize("question", QUESTIONS, ids=["word", "long", "unicode"])
 def test_greedy_tokens_equal_those_of_transformers(
     pair: tuple[Any, Any, VllmChat], question: str
@@ -93,7 +69,7 @@ def test_greedy_tokens_equal_those_of_transformers(
     messages = [{"role": "user", "content": question}]
     ids = prompt(engine, question)
     assert ids == tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
-    wanted = greedy(reference, ids)
+    wanted = greedy(reference, ids, NEW)
     assert len(set(wanted)) > 4
     found, steps = generate(engine, ids, GREEDY)
     assert found == wanted
@@ -108,7 +84,7 @@ def test_sequences_of_a_batch_do_not_affect_each_other(pair: tuple[Any, Any, Vll
     reference, _, engine = pair
     prompts = [prompt(engine, text) for text in QUESTIONS]
     running = [Running(engine, ids, GREEDY) for ids in prompts]
-    assert [each.wait()[0] for each in running] == [greedy(reference, ids) for ids in prompts]
+    assert [each.wait()[0] for each in running] == [greedy(reference, ids, NEW) for ids in prompts]
 
 
 def test_logprobs_equal_those_of_transformers(pair: tuple[Any, Any, VllmChat]) -> None:
@@ -184,6 +160,26 @@ def test_a_cancelled_generation_frees_its_cache(pair: tuple[Any, Any, VllmChat])
     assert running.steps.qsize() == count < 1700
 
 
+def test_a_generation_that_is_cancelled_at_once_leaves_nothing(
+    pair: tuple[Any, Any, VllmChat],
+) -> None:
+    """Before its task has begun."""
+    _, _, engine = pair
+    ids = prompt(engine, "fox")
+    for _ in range(50):
+        Running(engine, ids, GREEDY).generation.cancel()
+    until(lambda: not engine._loop._running)
+    assert generate(engine, ids, GREEDY)[1][-1].error is None
+
+
+def test_the_text_and_the_tokens_of_a_prompt_are_known(pair: tuple[Any, Any, VllmChat]) -> None:
+    _, tokenizer, engine = pair
+    messages = [{"role": "user", "content": "fox"}]
+    wanted = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert engine.render(messages, TemplateArguments()) == wanted
+    assert engine.prompt(messages, []).token_ids == prompt(engine, "fox")
+
+
 def test_special_tokens_of_users_are_text(pair: tuple[Any, Any, VllmChat]) -> None:
     _, tokenizer, engine = pair
     end = tokenizer.eos_token
@@ -206,8 +202,10 @@ def test_close_ends_running_generations(tmp_path: Path) -> None:
     sampling = Sampling(engine.context_length - 50, temperature=0, logit_bias={77: 100.0})
     running = Running(engine, prompt(engine, "fox"), sampling)
     running.steps.get(timeout=60)
+    late = [Running(engine, prompt(engine, "fox"), sampling) for _ in range(8)]
     engine.close()
-    assert isinstance(running.wait()[1][-1].error, NotReady)
+    for each in (running, *late):
+        assert isinstance(each.wait()[1][-1].error, NotReady)
     with pytest.raises(NotReady):
         engine.submit(engine.prompt_of([5]), GREEDY, running.steps.put)
 

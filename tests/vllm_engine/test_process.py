@@ -19,7 +19,7 @@ import pytest
 
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
-from support import tiny_chat
+from support import scripted_weights, tiny_chat
 from support.ports import free_port
 from support.waiting import until
 
@@ -206,3 +206,40 @@ def test_running_streams_are_drained(serve: Serve) -> None:
             rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
         assert process.wait(60) == 0
+
+
+TOOL = {"type": "function", "function": {"name": "get_time", "parameters": {
+    "type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"],
+}}}  # fmt: skip
+CALL = '{"name": "get_time", "arguments": {"zone": "UTC"}}'
+
+
+def test_reasoning_and_calls_are_parsed(serve: Serve, tmp_path: Path) -> None:
+    """Of a model that writes this text and no other."""
+    pieces = [
+        "<think>", "Let me see.", "</think>", "A moment.", "<tool_call>", CALL, "</tool_call>",
+    ]  # fmt: skip
+    source = scripted_weights.write(tmp_path / "scripted", pieces, " ".join(pieces))
+    with serve(source=f"file://{source}") as (_, http):
+        whole = answer(http, tools=[TOOL])["choices"][0]
+        assert whole["finish_reason"] == "tool_calls"
+        message = whole["message"]
+        assert (message["reasoning_content"], message["content"]) == ("Let me see.", "A moment.")
+        [call] = message["tool_calls"]
+        assert call["function"]["name"] == "get_time"
+        assert json.loads(call["function"]["arguments"]) == {"zone": "UTC"}
+        with http.stream("POST", CHAT, json=body(tools=[TOOL], stream=True)) as events:
+            lines = [line for line in events.iter_lines() if line.startswith("data: {")]
+        deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines]
+        assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "Let me see."
+        calls = [call for delta in deltas for call in delta.get("tool_calls") or []]
+        text = "".join(call["function"].get("arguments") or "" for call in calls)
+        assert json.loads(text) == {"zone": "UTC"}
+
+
+def test_the_engines_process_ends_with_a_server_that_is_killed(serve: Serve) -> None:
+    with serve() as (process, _):
+        assert any("EngineCore" in " ".join(each.cmdline())
+                   for each in psutil.Process(process.pid).children())  # fmt: skip
+        process.kill()  # `serve` fails if a child stays
+        process.wait()

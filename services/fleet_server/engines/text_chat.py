@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fleet_contract.errors import BadRequest
@@ -23,6 +23,8 @@ GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 
 
+Content = str | list[dict[str, Any]]
+"""The content of a message: a text or parts."""
 END = "\ufdd1"
 """Marks the end of a message that is continued: a noncharacter, as `special_text.SEAM`."""
 TAIL_TOKENS = 8
@@ -44,15 +46,18 @@ def rendered(
     messages: Sequence[Message],
     images: Sequence[Any],
     arguments: TemplateArguments,
+    content: Callable[[Content], Content] | None = None,
 ) -> str:
-    """The prompt of a model without images, with seams in the special tokens of users.
+    """The prompt, with seams in the special tokens of users.
 
-    Raises BadRequest for images, and if the template refuses the messages.
+    `content` converts the contents of messages to what the template takes; without it they are
+    texts. Raises BadRequest for images without it, and if the template refuses the messages.
     """
-    if images:
+    if images and content is None:
         raise BadRequest("This model does not read images.", param="messages")
+    shown = content or text_of
     history = [
-        {**message, "content": text_of(message["content"])} for message in special.seamed(messages)
+        {**message, "content": shown(message["content"])} for message in special.seamed(messages)
     ]
     try:
         text = renderer.render(marked(history, arguments), special.seamed_arguments(arguments))
@@ -97,7 +102,7 @@ def cut(text: str, arguments: TemplateArguments) -> str:
     return text
 
 
-def text_of(content: str | list[dict[str, Any]]) -> str:
+def text_of(content: Content) -> str:
     """The text of a message's content."""
     if isinstance(content, str):
         return content

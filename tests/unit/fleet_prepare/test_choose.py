@@ -318,6 +318,14 @@ def test_what_vllm_does_not_read_is_served_by_torch_on_cuda(tmp_path: Path) -> N
     assert pick(folder, VLLM_CUDA).engine is Engine.TORCH
 
 
+def test_vllm_reads_images(tmp_path: Path) -> None:
+    vl = {"model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"]}
+    folder = safetensors(tmp_path, **vl)
+    assert pick(folder, VLLM_CUDA, vision=True).engine is Engine.VLLM
+    assert pick(folder, VLLM_CPU, vision=True).engine is Engine.TORCH
+    assert pick(folder, VLLM_CPU, vision=True, engine="vllm").engine is Engine.VLLM
+
+
 def test_vllm_is_used_on_a_cpu_if_it_is_named(tmp_path: Path) -> None:
     folder = safetensors(tmp_path, **LLAMA)
     choice = pick(folder, VLLM_CPU, engine="vllm")

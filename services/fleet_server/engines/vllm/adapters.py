@@ -14,21 +14,30 @@ WEIGHTS = "adapter_model.safetensors"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts as a bound of adapters' ranks."""
 AT_ONCE = 8
-"""Maximum number of different adapters in a batch; requests for more wait."""
+"""Maximum number of different adapters in a batch on a GPU; requests for more wait."""
 
 
-def lora_arguments(adapters: Mapping[str, Path]) -> dict[str, Any]:
-    """Keyword arguments of `vllm.AsyncEngineArgs` for adapters by name. Raises LoadError."""
+def lora_arguments(adapters: Mapping[str, Path], device: str) -> dict[str, Any]:
+    """Keyword arguments of `vllm.AsyncEngineArgs` for adapters by name; `device` is `cpu` or
+    `cuda`. Raises LoadError."""
     if not adapters:
         return {}
     rank = max(_rank(name, folder) for name, folder in adapters.items())
     bound = next((each for each in RANKS if each >= rank), None)
     if bound is None:
         raise LoadError(f"An adapter has rank {rank}; the vllm engine supports {RANKS[-1]}.")
+    kept = len(adapters)
+    places = min(kept, AT_ONCE)
+    if device == "cpu":
+        # The kernels for CPUs take the adapter in the last place for sequences without one that
+        # share a batch with others. So a place is left empty, which adds nothing.
+        places = kept = kept + 1
     return {
-        "enable_lora": True, "max_lora_rank": bound,
-        "max_loras": min(len(adapters), AT_ONCE), "max_cpu_loras": len(adapters),
-    }  # fmt: skip
+        "enable_lora": True,
+        "max_lora_rank": bound,
+        "max_loras": places,
+        "max_cpu_loras": kept,
+    }
 
 
 def _rank(name: str, folder: Path) -> int:

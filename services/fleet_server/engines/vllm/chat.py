@@ -11,14 +11,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, TAIL_TOKENS, rendered
+from fleet_server.engines.text_chat import (
+    BIASED,
+    GUIDED,
+    SAMPLED,
+    TAIL_TOKENS,
+    Content,
+    rendered,
+)
 from fleet_server.engines.vllm.adapters import lora_arguments
 from fleet_server.engines.vllm.arguments import engine_arguments, environment, sequences
+from fleet_server.engines.vllm.images import image_arguments, image_tokens
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -60,14 +69,16 @@ class VllmChat:
         pieces = self._tokenizer.pieces
         self._specials = {pieces[index].decode(): index for index in self._tokenizer.special}
         self._special = SpecialText(self._specials)
-        if adapters and kind == "cpu":
-            raise LoadError(
-                "Adapters are not supported by `engine: vllm` on a CPU.",
-                "Use `engine: llamacpp` with adapters in GGUF.",
-            )
+        images = image_tokens(folder)
+        if spec.vision and not images:
+            raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
+        self._reads_images = spec.vision
+        self._image_tokens = images
         arguments = engine_arguments(spec, folder, kind, secrets.randbelow(1 << 31))
+        if images:
+            arguments |= image_arguments(spec)
         os.environ.update(environment(spec.device, threads, os.environ))
-        self._loop = _started(arguments | lora_arguments(adapters), spec, adapters)
+        self._loop = _started(arguments | lora_arguments(adapters, kind), spec, adapters)
         self.context_length = self._loop.context_length
         if spec.context_length is not None and self.context_length < spec.context_length:
             logger.warning(
@@ -82,15 +93,44 @@ class VllmChat:
         images: Sequence[Any],
         arguments: TemplateArguments = NO_ARGUMENTS,
     ) -> Prompt:
-        text = rendered(self._tokenizer, self._special, messages, images, arguments)
+        text = self._rendered(messages, images, arguments)
+        ending = text[-ENDING_CHARS:]
         ids: list[int] = []
         for part in text.split(SEAM):
             ids += self.vocabulary.encode(part, add_special=False)
+        if images:
+            return replace(self._with_images(ids, images), ending=ending)
         tail = ids[-TAIL_TOKENS:] if arguments.continues else ()
-        return replace(self.prompt_of(ids), tail=tail, ending=text[-ENDING_CHARS:])
+        return Prompt(len(ids), self._loop.of_tokens(ids), tail, ending, ids)
+
+    def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        """The text of a prompt. Raises BadRequest."""
+        return self._rendered(messages, (), arguments)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
-        return Prompt(num_tokens=len(token_ids), state=list(token_ids))
+        """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
+        for token in self._image_tokens.intersection(token_ids):
+            raise BadRequest(
+                f"The prompt must not contain {self._tokenizer.pieces[token].decode()!r}, which "
+                "represents an image.",
+                param="prompt",
+            )
+        return Prompt(len(token_ids), self._loop.of_tokens(token_ids))
+
+    def _rendered(
+        self, messages: Sequence[Message], images: Sequence[Any], arguments: TemplateArguments
+    ) -> str:
+        content = _parts if self._reads_images else None
+        return rendered(self._tokenizer, self._special, messages, images, arguments, content)
+
+    def _with_images(self, ids: Sequence[int], images: Sequence[Any]) -> Prompt:
+        try:
+            given = self._loop.with_images(ids, images)
+        except ValueError as error:  # such as a strip one pixel high
+            raise BadRequest(
+                f"The model's processor refuses the images: {error}", param="messages"
+            ) from error
+        return Prompt(len(given["prompt_token_ids"]), given)
 
     def compile(self, wanted: OutputFormat) -> SourceFormat:
         """Raises BadRequest and QueueFull."""
@@ -130,6 +170,11 @@ def _started(
             f"vLLM cannot load {spec.model}: {reason}",
             "The log above has the engine's own messages.",
         ) from error
+
+
+def _parts(content: Content) -> Content:
+    """As it is: the template of a model that reads images takes parts."""
+    return content
 
 
 def _vocab_size(folder: Path, tokens: int) -> int:

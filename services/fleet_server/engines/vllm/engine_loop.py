@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,15 @@ CLOSE_SECONDS = 30
 """Limit for the end of the engine's process, which vLLM kills after a few seconds."""
 
 Emit = Callable[[Step], None]
+EngineInput = Mapping[str, Any]
+"""A prompt's tokens, `prompt_token_ids`, and the pixels of its images."""
 
 
 class Running:
     """A generation; `start` and the task run in the loop's thread."""
 
-    def __init__(self, loop: EngineLoop, ids: Sequence[int], sampling: Sampling, emit: Emit):
-        self.ids = list(ids)
+    def __init__(self, loop: EngineLoop, given: EngineInput, sampling: Sampling, emit: Emit):
+        self.given = given
         self.sampling = sampling
         self.emit = emit
         self.cancelled = False
@@ -76,6 +79,8 @@ class EngineLoop:
         self._numbers = itertools.count()
         self._running: set[Running] = set()
         self._closing = False
+        self._lock = threading.Lock()  # nothing starts after the loop has ended
+        self._images = threading.Lock()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
@@ -86,6 +91,12 @@ class EngineLoop:
             raise
         self.context_length: int = self._engine.model_config.max_model_len
 
+    @staticmethod
+    def of_tokens(ids: Sequence[int]) -> EngineInput:
+        """A prompt without images."""
+        made: EngineInput = tokens_input(list(ids))
+        return made
+
     @property
     def alive(self) -> bool:
         """False once the engine's process has ended."""
@@ -95,12 +106,23 @@ class EngineLoop:
     def cache_usage(self) -> float:
         return self._usage.share if self._running else 0.0
 
-    def submit(self, ids: Sequence[int], sampling: Sampling, emit: Emit) -> Running:
+    def with_images(self, ids: Sequence[int], images: Sequence[Any]) -> EngineInput:
+        """A prompt with images, each of which has a placeholder in `ids`; in the result it has a
+        token for each of its patches. Raises ValueError for images that the model refuses."""
+        prompt = {"prompt_token_ids": list(ids), "multi_modal_data": {"image": list(images)}}
+        with self._images:
+            made: EngineInput = self._engine.renderer.process_for_engine(
+                prompt, time.time(), skip_mm_cache=True
+            )
+        return made
+
+    def submit(self, given: EngineInput, sampling: Sampling, emit: Emit) -> Running:
         """Start a generation. Raises NotReady."""
-        if self._closing:
-            raise NotReady(GONE, retry_after=1)
-        running = Running(self, ids, sampling, emit)
-        self._loop.call_soon_threadsafe(self._start, running)
+        running = Running(self, given, sampling, emit)
+        with self._lock:
+            if self._closing:
+                raise NotReady(GONE, retry_after=1)
+            self._loop.call_soon_threadsafe(self._start, running)
         return running
 
     def cancel(self, running: Running) -> None:
@@ -111,9 +133,10 @@ class EngineLoop:
 
     def close(self) -> None:
         """End all generations with an error step, and the engine's process."""
-        if self._closing:
-            return
-        self._closing = True
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
         self._call(self._close())
         self._stop()
 
@@ -140,26 +163,30 @@ class EngineLoop:
             return
         self._running.add(running)
         running.task = self._loop.create_task(self._run(running))
+        running.task.add_done_callback(lambda task: self._ended(running, task))
 
     def _end(self, running: Running) -> None:
         if running.task is not None:
             running.task.cancel()
 
+    def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
+        """Not in `_run`, which does not begin in a task that was cancelled before."""
+        self._running.discard(running)
+        if task.cancelled() and not running.cancelled:
+            running.emit(Step((), error=NotReady(GONE, retry_after=1)))
+
     async def _run(self, running: Running) -> None:
         most = running.sampling.logprobs or 0
+        ids = running.given["prompt_token_ids"]
         try:
             outputs = self._engine.generate(
-                tokens_input(running.ids),
+                running.given,
                 parameters(running.sampling),
                 str(next(self._numbers)),
                 lora_request=self._adapters.get(running.sampling.adapter or ""),
             )
             async for output in outputs:
-                running.emit(step_of(output, running.ids, most))
-        except asyncio.CancelledError:
-            if not running.cancelled:
-                running.emit(Step((), error=NotReady(GONE, retry_after=1)))
-            raise
+                running.emit(step_of(output, ids, most))
         except EngineDeadError:
             running.emit(Step((), error=NotReady(DEAD, retry_after=1)))
         except VLLMClientError as error:
@@ -167,8 +194,6 @@ class EngineLoop:
         except Exception as error:
             logger.exception("a generation failed")
             running.emit(Step((), error=error))
-        finally:
-            self._running.discard(running)
 
     async def _close(self) -> None:
         tasks = [running.task for running in self._running if running.task is not None]
@@ -184,3 +209,5 @@ class EngineLoop:
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()

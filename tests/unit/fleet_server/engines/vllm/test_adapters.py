@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_server.engines.vllm.adapters import WEIGHTS, lora_arguments
+from fleet_server.engines.vllm.adapters import AT_ONCE, WEIGHTS, lora_arguments
 from fleet_server.load_error import LoadError
 
 
@@ -19,11 +19,27 @@ def adapter(folder: Path, **config: object) -> Path:
 
 
 def test_the_greatest_rank_is_the_bound(tmp_path: Path) -> None:
-    assert lora_arguments({}) == {}
+    assert lora_arguments({}, "cuda") == {}
     both = {"a": adapter(tmp_path / "a", r=4), "b": adapter(tmp_path / "b", r=17)}
-    found = lora_arguments(both)
+    found = lora_arguments(both, "cuda")
     assert (found["enable_lora"], found["max_lora_rank"]) == (True, 32)
     assert (found["max_loras"], found["max_cpu_loras"]) == (2, 2)
+
+
+def test_a_batch_has_a_bounded_number_of_adapters(tmp_path: Path) -> None:
+    many = {str(number): adapter(tmp_path / str(number), r=4) for number in range(AT_ONCE + 3)}
+    found = lora_arguments(many, "cuda")
+    assert (found["max_loras"], found["max_cpu_loras"]) == (AT_ONCE, AT_ONCE + 3)
+
+
+def test_a_place_stays_empty_on_a_cpu(tmp_path: Path) -> None:
+    """The last one, which belongs to sequences without an adapter."""
+    for number in (1, AT_ONCE + 3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        names = {str(each): adapter(folder / str(each), r=4) for each in range(number)}
+        found = lora_arguments(names, "cpu")
+        assert (found["max_loras"], found["max_cpu_loras"]) == (number + 1, number + 1)
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
@@ -31,10 +47,10 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     folder = adapter(tmp_path / "a", r=4)
     (folder / WEIGHTS).rename(folder / "adapter_model.bin")
     with pytest.raises(LoadError, match=WEIGHTS):
-        lora_arguments({"a": folder})
+        lora_arguments({"a": folder}, "cuda")
 
 
 @pytest.mark.parametrize("config", [{}, {"r": 0}, {"r": "8"}, {"r": 513}])
 def test_a_rank_that_cannot_be_used_is_refused(tmp_path: Path, config: dict[str, object]) -> None:
     with pytest.raises(LoadError, match="adapter"):
-        lora_arguments({"a": adapter(tmp_path / "a", **config)})
+        lora_arguments({"a": adapter(tmp_path / "a", **config)}, "cpu")
