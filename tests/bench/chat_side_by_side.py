@@ -19,24 +19,15 @@ import stack
 
 from fleet_bench.chat import Chat
 from fleet_bench.summary import Summary, summarise
+from support.dequantised import dequantised
 
 CONCURRENCIES = (1, 4, 16)
 
 
-def dequantised(folder: Path) -> Path:
+def weights(folder: Path) -> Path:
     """Write SmolLM2 as safetensors in bfloat16 and return the folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
     (gguf,) = stack.weights(stack.spec_of(stack.CHAT)).glob("*.gguf")
-    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    dense = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=torch.bfloat16, quantization_config=dense
-    )
-    model.save_pretrained(folder)
-    return folder
+    return dequantised(gguf, folder)
 
 
 @contextmanager
@@ -78,7 +69,7 @@ def main() -> None:
     with stack.server(spec) as direct, stack.router({direct: spec}) as url:
         found["modelfleet"] = figures(url, stack.CHAT, options.each, 0)
     with tempfile.TemporaryDirectory() as folder:
-        model = dequantised(Path(folder))
+        model = weights(Path(folder))
         for name, extra in (("serve", ()), ("serve, continuous", ("--continuous-batching",))):
             with transformers_serve(model, *extra) as url:
                 found[name] = figures(url, str(model), options.each, 0)

@@ -127,6 +127,8 @@ async def post_all(
     return Exchange(answers, time.perf_counter() - started)
 
 
-def exchange(url: str, path: str, bodies: Iterable[bytes], clients: int) -> Exchange:
+def exchange(
+    url: str, path: str, bodies: Iterable[bytes], clients: int, kind: str = "application/json"
+) -> Exchange:
     """Like `post_all`, in its own event loop."""
-    return uvloop.run(post_all(url, path, bodies, clients))
+    return uvloop.run(post_all(url, path, bodies, clients, kind))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -18,60 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import stack
+from shapes import SHAPES, write
 
 from fleet_bench.chat import Chat
 from fleet_bench.summary import Summary, summarise
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
-from support import tiny_chat
 from support.ports import free_port
 
 NAME = "bench/model"
-SHAPES: dict[str, dict[str, Any]] = {
-    "smollm2": tiny_chat.LLAMA | {
-        "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "head_dim": 64,
-        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
-        "max_position_embeddings": 8192, "rope_scaling": None, "rope_theta": 100000.0,
-    },
-    "llama-1b": tiny_chat.LLAMA | {
-        "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "head_dim": 64,
-        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
-    },
-    "qwen3-4b": tiny_chat.QWEN3 | {
-        "vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728, "head_dim": 128,
-        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
 CONTEXT = 4096
-
-
-def write(folder: Path, config: dict[str, Any]) -> None:
-    """A repository in bfloat16: blocks of the same random numbers, and a vocabulary of words."""
-    block = (np.random.default_rng(0).normal(0, 0.02, 1 << 24).astype(np.float32)
-             .view(np.uint32) >> 16).astype(np.uint16)  # fmt: skip
-    small = config | {"vocab_size": 8, "num_hidden_layers": 1}
-    layer = {name: array.shape for name, array in tiny_chat.random_tensors(small).items()}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, shape in layer.items():
-        if ".layers.0." in name:
-            for number in range(config["num_hidden_layers"]):
-                shapes[name.replace(".0.", f".{number}.")] = shape
-        else:
-            shapes[name] = (config["vocab_size"], *shape[1:]) if 8 in shape[:1] else shape
-    blocks = {shape: np.resize(block, shape) for shape in set(shapes.values())}
-    tensors = {name: blocks[shape] for name, shape in shapes.items()}
-    tiny_chat.write_tensors(folder, tensors)
-    (folder / "config.json").write_text(json.dumps(config))
-    tiny_chat.write_tokenizer(folder, "llama" if config["model_type"] == "llama" else "qwen")
-    path = folder / "tokenizer.json"
-    tokenizer = json.loads(path.read_text())
-    words = tokenizer["model"]["vocab"]
-    first = max([*words.values(), *(each["id"] for each in tokenizer["added_tokens"])]) + 1
-    words |= {f"\u0120word{number}": number for number in range(first, config["vocab_size"])}
-    path.write_text(json.dumps(tokenizer))
 
 
 @contextmanager
