@@ -9,10 +9,7 @@ import pytest
 if find_spec("vllm") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# vLLM leaves sockets of ZeroMQ to the garbage collector.
-IGNORED = "ignore::pytest.PytestUnraisableExceptionWarning"
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.filterwarnings(IGNORED))
+def pytest_configure(config: pytest.Config) -> None:
+    # vLLM leaves sockets of ZeroMQ to the garbage collector, also at the end of the run.
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
