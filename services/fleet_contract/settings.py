@@ -6,6 +6,7 @@ without is read by the commands named in `where`. docs/settings.md is generated 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ from fleet_contract.spec import ModelSpec, Task
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+
+
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+_SIZE = re.compile(r"([0-9]{1,18})((?:[KMGT]iB?)?|%)")
 
 
 def parse_bool(text: str) -> bool:
@@ -36,11 +41,15 @@ def parse_switch(text: str) -> bool | None:
 
 
 def parse_size(text: str) -> float:
-    """A number of bytes, or of `N%` the share, which is below 1. Raises ValueError."""
-    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
-    if not number.isdecimal() or not 0 < int(number) < (100 if percent else 1 << 60):
-        raise ValueError(f"{text!r} is neither a number of bytes nor a share such as 80%")
-    return int(number) / 100 if percent else int(number)
+    """A number of bytes such as `8Gi` or `1000000`, or of `N%` the share, which is below 1. Raises
+    ValueError."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is not None:
+        number, unit = int(found[1]), found[2]
+        size = number * _UNITS.get(unit.removesuffix("B"), 1)
+        if 0 < size < (100 if unit == "%" else 1 << 60):
+            return number / 100 if unit == "%" else size
+    raise ValueError(f"{text!r} is neither a number of bytes nor a share, such as 8Gi and 80%")
 
 
 def parse_list(text: str) -> list[str]:
@@ -112,6 +121,11 @@ SETTINGS: tuple[Setting, ...] = (
             " used, such as `80%`; before a download or a conversion, the least recently used"
             " models that no process uses are deleted", "none", parse_size,
             where="up, pull, server"),
+    Setting("MEMORY_BUDGET", "memory that the servers of a fleet may take together: bytes such as"
+            " `8Gi`, or a share of what is available when it starts", "70%", parse_size,
+            where="up"),
+    Setting("ON_DEMAND", "fetch and start every model at its first request, except those with"
+            " `minReplicas`", "0", parse_bool, where="up"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
             where="up, pull, server"),
     Setting("HF_HUB_CACHE", "cache of the hub's own library; complete models in it are used,"
@@ -157,7 +171,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("KEEP_ALIVE_SECONDS", "seconds an idle client connection stays open; must exceed that"
             " of a proxy in front", "75", int, where="server, router"),
     Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
-            "300 on a cluster, 10 elsewhere", float, where="router"),
+            "300 on a cluster and for models that start on demand, 10 elsewhere", float,
+            where="router"),
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
             " 429", "100", int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"

@@ -231,6 +231,9 @@ class ModelSpec(SpecPart):
     """Maximum number of servers that autoscaling may start."""
     scale_to_zero_after: int | None = Field(default=None, ge=1)
     """Seconds without a request after which the last server is stopped; never by default."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """In local mode, models of a lower priority stop first when the memory of others is needed, and
+    never those of a higher one. On a cluster `priorityClassName` decides."""
     target_in_flight: int | None = Field(default=None, ge=1)
     """Requests in flight per server that autoscaling aims for; maxReplicas must allow growth."""
     scale_down_delay: int | None = Field(default=None, ge=0)

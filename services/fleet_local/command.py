@@ -27,8 +27,15 @@ def up(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address the router listens on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port the router listens on (PORT).")] = None,
+    on_demand: Annotated[
+        bool,
+        typer.Option("--on-demand", help="Fetch and start models at their first request."),
+    ] = False,
 ) -> None:
     """Fetch models, serve each in its own process, and keep them running until Ctrl-C.
+
+    Models that do not fit into MEMORY_BUDGET together start at their first request, and stop when
+    others need their memory.
 
     Without --models, -f and MODELS it serves the demo: chat, embeddings and speech. Settings are
     also read from a `.env` file in the working directory; variables that are set take precedence.
@@ -44,8 +51,9 @@ def up(
     try:
         environ = with_dotenv(os.environ)
         settings = UpSettings.read(
-            environ, host=host, port=port, models=models, files=files or (), device=device
-        )
+            environ, host=host, port=port, models=models, files=files or (), device=device,
+            on_demand=on_demand,
+        )  # fmt: skip
     except StartError as error:
         console.print_error(error)
         sys.exit(2)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract import launch
-from fleet_contract.names import HUB_TOKENS, REGISTRY_LOGINS
+from fleet_contract.names import ENV_CONTROL, HUB_TOKENS, REGISTRY_LOGINS
 from fleet_contract.spec import ModelSpec
 from fleet_local.settings import UpSettings
 
 DRAIN_SECONDS = 4.0
 """Default drain time; shorter than a server's 30 s, so that Ctrl-C ends a fleet within seconds."""
 
-NOT_PASSED_ON = (*HUB_TOKENS, REGISTRY_LOGINS, "MODEL_DEVICE")
+NOT_PASSED_ON = (*HUB_TOKENS, REGISTRY_LOGINS, ENV_CONTROL, "MODEL_DEVICE")
 """Tokens and logins are only needed to fetch weights; the device is set from the options."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -25,8 +25,12 @@ OFFLINE = {
 """Weights are on disk before a server starts, so its libraries need no network."""
 
 
-def of_router(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the router."""
+def of_router(settings: UpSettings, environ: Mapping[str, str], secret: str) -> dict[str, str]:
+    """Environment of the router; `secret` is that of its control report."""
+    return {**_common(settings, environ), ENV_CONTROL: secret}
+
+
+def _common(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: text for name, text in environ.items() if name not in NOT_PASSED_ON}
     return {
         **kept,
@@ -50,7 +54,7 @@ def of_server(
     """
     device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
     return {
-        **of_router(settings, environ),
+        **_common(settings, environ),
         **OFFLINE,
         **device,
         **(share or {}),

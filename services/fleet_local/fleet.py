@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fleet_contract.api.control import ControlReport
 from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_local import environment, replicas, routes_file
+from fleet_local.demand import plan as plans
+from fleet_local.demand.decide import State
+from fleet_local.demand.member import Member
+from fleet_local.demand.plan import Plan
+from fleet_local.demand.sizes import Sizes
+from fleet_local.demand.supervisor import Actions, Supervisor
 from fleet_local.errors import StartError
 from fleet_local.output.console import Console
 from fleet_local.output.log_output import LogFile, LogOutput, LogTerminal
-from fleet_local.output.table import FAILED, STOPPED, ServerRow, row
+from fleet_local.output.table import ASLEEP, FAILED, STOPPED, ServerRow, row
 from fleet_local.processes import ports
 from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline
 from fleet_local.processes.server_events import ignored_settings
 from fleet_local.processes.service import Launch, Service
+from fleet_local.routes_file import RouteEntry
 from fleet_local.settings import UpSettings
 from fleet_web.supervise import keep_running
 
@@ -26,6 +36,9 @@ ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 KILL_AFTER = 2.0
 """Seconds after its drain time until a process that was requested to end is killed."""
+HOLD_SECONDS = 300.0
+"""How long requests wait for a model that starts on demand, as on a cluster: it may have to fetch
+its weights first."""
 
 
 class Fleet:
@@ -38,7 +51,10 @@ class Fleet:
         environ: Mapping[str, str],
         models: Path,
         console: Console,
+        plan: Plan | None = None,
     ) -> None:
+        """Raises StartError if a pinned model, or every model, is too big for the budget."""
+        plan = plan or Plan()
         self._specs = specs
         self._settings = settings
         self._environ = environ
@@ -49,49 +65,81 @@ class Fleet:
         self._colours = itertools.cycle(COLOURS)
         self._folder = settings.folder
         self._routes = self._folder / "routes.json"
-        self._servers = self._make_servers()
+        self._secret = secrets.token_hex(16)
+        self._published: list[RouteEntry] = []
+        self._version = 0
+        self._is_running = False
+        self.members = self._make_members(plan)
         self._router = self._make_router()
+        self._supervisor = Supervisor(
+            self.members, specs, plan.budget, self._grace,
+            Actions(self._control_report, self._publish, self._measure, console.log),
+            Sizes(self._folder / "memory.json"), plan.preparer,
+        )  # fmt: skip
+        for member in self.members.values():
+            self._supervisor.resize(member)
+        self._first = plans.first(
+            list(self.members.values()), plan.budget, on_demand=settings.on_demand
+        )
 
     @property
     def base(self) -> str:
         """The base address of the router."""
         return self._router.base
 
-    async def start(self) -> None:
-        """Start every process and wait until each is ready or has failed.
+    @property
+    def starting(self) -> int:
+        """Number of models that `start` starts, and of remote ones."""
+        return len(self._first) + sum(spec.remote is not None for spec in self._specs)
 
-        A server that fails is reported, and `keep` retries it. Raises StartError where the router
+    async def start(self) -> None:
+        """Start the router and the models that start at once, and wait until each is ready or has
+        failed.
+
+        A server that fails is reported, and retried for ever. Raises StartError where the router
         fails or nothing else is left to serve; the caller then stops the rest.
         """
-        self._write_routes()
-        servers = [server for each in self._servers.values() for server in each]
-        left = len(servers) + sum(spec.remote is not None for spec in self._specs)
+        for member in self._first:
+            member.begin()
+        self._publish()
+        left = sum(len(member.services) for member in self._first)
+        left += sum(spec.remote is not None for spec in self._specs)
+        others = [each for each in self.members.values() if each not in self._first]
+        left += sum(not each.failure for each in others)
 
-        async def start_server(server: Service) -> None:
+        def failed(server: Service, error: StartError) -> None:
             nonlocal left
+            left -= 1
+            if left:
+                self._console.log(f"{server.name} failed to start: {error.message} {error.hint}")
+
+        async def start_member(member: Member) -> None:
             try:
-                await server.start()
-            except StartError as error:
-                left -= 1
+                await member.start(failed)
+            except StartError:
                 if not left:
                     raise
-                self._console.log(f"{server.name} failed to start: {error.message} {error.hint}")
+                member.keep()
 
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._router.start())
-                for server in servers:
-                    group.create_task(start_server(server))
+                for member in self._first:
+                    group.create_task(start_member(member))
         except* StartError as errors:
             raise errors.exceptions[0] from None
+        self._is_running = True
 
     async def keep(self) -> None:
-        """Restart processes that end, for ever."""
+        """Restart processes that end, and start and stop models on demand, for ever."""
+        loops = {
+            ROUTER: self._router.keep,
+            "models": self._supervisor.run,
+            "memory": self._supervisor.measure,
+        }
         async with asyncio.TaskGroup() as group:
-            for service in self._services:
-                group.create_task(
-                    keep_running(service.name, service.keep, ended=self._supervision_ended)
-                )
+            for name, work in loops.items():
+                group.create_task(keep_running(name, work, ended=self._supervision_ended))
 
     def _supervision_ended(self, name: str) -> None:
         self._console.log(f"The supervision of {name} failed and starts again.")
@@ -99,6 +147,10 @@ class Fleet:
     async def rows(self) -> list[ServerRow]:
         """The rows of the table, from the servers' current `/v1/models`."""
         return [one for spec in self._specs for one in await self._rows(spec)]
+
+    def refusals(self) -> dict[str, str]:
+        """Models that cannot start, with the reasons."""
+        return {name: each.failure for name, each in self.members.items() if each.failure}
 
     def ignored_settings(self) -> dict[str, str]:
         """Settings that servers logged as without effect, with the reasons.
@@ -112,8 +164,10 @@ class Fleet:
 
     async def stop(self) -> None:
         """Let running requests finish, then end every process."""
-        grace = environment.drain_seconds(self._settings) + KILL_AFTER
-        await asyncio.gather(*(service.stop(grace) for service in self._services))
+        await self._supervisor.close()
+        stops = [self._router.stop(self._grace)]
+        stops += [member.stop(self._grace) for member in self.members.values()]
+        await asyncio.gather(*stops)
         await self._probe.close()
         self._lifeline.close()
 
@@ -123,22 +177,28 @@ class Fleet:
             service.kill()
 
     @property
-    def _services(self) -> list[Service]:
-        return [self._router, *(server for each in self._servers.values() for server in each)]
+    def _grace(self) -> float:
+        return environment.drain_seconds(self._settings) + KILL_AFTER
 
-    def _make_servers(self) -> dict[str, list[Service]]:
+    @property
+    def _services(self) -> list[Service]:
+        return [self._router, *(one for each in self.members.values() for one in each.services)]
+
+    def _make_members(self, plan: Plan) -> dict[str, Member]:
         visible = replicas.gpus(self._environ)
         models = sum(replicas.number(spec) > 0 for spec in self._specs)
         taken: list[int] = []
-        servers: dict[str, list[Service]] = {}
+        members: dict[str, Member] = {}
         for spec in self._specs:
+            if not replicas.number(spec):
+                continue
             device = spec.device if self._settings.device == "auto" else self._settings.device
             shares = replicas.shares(
                 replicas.number(spec), device, visible, available_cpus(), self._environ,
                 models=models,
             )  # fmt: skip
             names = routes_file.server_names(spec.model, len(shares))
-            servers[spec.model] = []
+            services = []
             for number, (name, share) in enumerate(zip(names, shares, strict=True), start=1):
                 taken.append(ports.pick(taken))
                 environ = environment.of_server(
@@ -146,13 +206,17 @@ class Fleet:
                 )
                 title = f"{spec.model} #{number}" if len(shares) > 1 else spec.model
                 launch = Launch(title, "fleet_server", ports.LOOPBACK, environ)
-                servers[spec.model].append(self._service(launch, name, taken[-1]))
-        return servers
+                services.append(self._service(launch, name, taken[-1]))
+            members[spec.model] = Member(
+                plan.served.get(spec.model, spec), services, plan.prepared.get(spec.model),
+                log=self._console.log,
+            )  # fmt: skip
+        return members
 
     def _make_router(self) -> Service:
         launch = Launch(
             ROUTER, "fleet_router", self._settings.host,
-            environment.of_router(self._settings, self._environ),
+            environment.of_router(self._settings, self._environ, self._secret),
             ("--routes", str(self._routes.resolve())), self._settings.port,
         )  # fmt: skip
         return self._service(launch, ROUTER, self._settings.port)
@@ -160,7 +224,7 @@ class Fleet:
     def _service(self, launch: Launch, name: str, port: int) -> Service:
         return Service(
             launch, self._log_output(name), self._probe, self._lifeline, port,
-            report=self._console.log, port_changed=self._write_routes,
+            report=self._console.log, port_changed=self._publish_port,
         )  # fmt: skip
 
     def _log_output(self, name: str) -> LogOutput:
@@ -168,23 +232,60 @@ class Fleet:
             return LogTerminal(name.rpartition("--")[2], next(self._colours), self._console.rich)
         return LogFile(self._folder / f"{name}.log")
 
-    def _addresses(self, spec: ModelSpec) -> dict[str, str]:
-        """Base addresses of a model's servers by their names."""
-        if spec.remote is not None:
-            return dict.fromkeys(routes_file.server_names(spec.model, 1), spec.remote.address)
-        servers = self._servers[spec.model]
-        names = routes_file.server_names(spec.model, len(servers))
-        return {name: server.base for name, server in zip(names, servers, strict=True)}
+    async def _control_report(self) -> ControlReport | None:
+        return await self._probe.control(self._router.base, self._secret)
 
-    def _write_routes(self) -> None:
-        routes_file.write(self._routes, [(spec, self._addresses(spec)) for spec in self._specs])
+    async def _measure(self, server: Service) -> int | None:
+        listed = await self._probe.models(server.base)
+        return next((each.get("memory_bytes") for each in listed if not each.get("parent")), None)
+
+    def _publish_port(self) -> None:
+        self._publish()
+
+    def _publish(self) -> int:
+        """Write the routes if they changed; their version."""
+        entries = [self._entry(spec) for spec in self._specs]
+        if entries != self._published:
+            self._version += 1
+            routes_file.write(self._routes, entries, self._version)
+            self._published = entries
+        return self._version
+
+    def _entry(self, spec: ModelSpec) -> RouteEntry:
+        member = self.members.get(spec.model)
+        if member is None:
+            address = spec.remote.address if spec.remote is not None else None
+            names = routes_file.server_names(spec.model, 1)
+            return RouteEntry(spec, dict.fromkeys(names, address) if address is not None else {})
+        if member.state in (State.ASLEEP, State.STOPPING):
+            phase = Phase.FAILED if member.failure else Phase.SCALED_TO_ZERO
+            return RouteEntry(
+                self._held(spec), {}, phase, member.failure, member.cold_seconds, member.progress
+            )
+        names = routes_file.server_names(spec.model, len(member.services))
+        bases = [server.base for server in member.services]
+        servers = dict(zip(names, bases, strict=True))
+        if member.state is State.STARTING and self._is_running:
+            spec = self._held(spec)
+        return RouteEntry(spec, servers, cold_seconds=member.cold_seconds, progress=member.progress)
+
+    def _held(self, spec: ModelSpec) -> ModelSpec:
+        """The spec of a model that requests wait for, with the time they wait."""
+        if spec.routing.hold_seconds is not None or self._environ.get("HOLD_SECONDS", "").strip():
+            return spec
+        routing = spec.routing.model_copy(update={"hold_seconds": HOLD_SECONDS})
+        return spec.model_copy(update={"routing": routing})
 
     async def _rows(self, spec: ModelSpec) -> list[ServerRow]:
         if spec.remote is not None:
             return [row(spec, [], spec.remote.address, None)]
-        if not self._servers[spec.model]:
+        member = self.members.get(spec.model)
+        if member is None:
             return [row(spec, [{"id": spec.model, "state": STOPPED}], "", None)]
-        return [await self._row(spec, server) for server in self._servers[spec.model]]
+        if member.state is State.ASLEEP:
+            state = FAILED if member.failure else ASLEEP
+            return [row(spec, [{"id": spec.model, "state": state}], "", None)]
+        return [await self._row(spec, server) for server in member.services]
 
     async def _row(self, spec: ModelSpec, server: Service) -> ServerRow:
         if not server.is_ready:

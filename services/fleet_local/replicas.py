@@ -21,12 +21,14 @@ CONCURRENT_MODELS = 2
 def number(spec: ModelSpec) -> int:
     """Servers of a model: `replicas`, within `minReplicas` and `maxReplicas`, without scaling.
 
-    0 is a model that is listed and stopped: nothing would start it later. Raises StartError above
-    MOST.
+    0 is a model that is listed and stopped. `replicas: 0` with `scaleToZeroAfter` starts at its
+    first request; without it nothing would start it later. Raises StartError above MOST.
     """
-    if spec.remote is not None or spec.stopped or spec.replicas == 0:
+    if spec.remote is not None or spec.stopped:
         return 0
-    requested = 1 if spec.replicas is None else spec.replicas
+    if spec.replicas == 0 and spec.scale_to_zero_after is None:
+        return 0
+    requested = spec.replicas or 1
     wanted = max(spec.min_replicas or 1, min(requested, spec.max_replicas or requested))
     if wanted > MOST:
         raise StartError(

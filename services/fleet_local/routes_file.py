@@ -8,23 +8,43 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 
 
-def write(path: Path, entries: Iterable[tuple[ModelSpec, Mapping[str, str]]]) -> None:
-    """Replace the file atomically. Each entry is a spec and its servers' base addresses by name."""
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """A model and its servers' base addresses by name; without servers, `phase` and `reason` tell
+    whether requests wait for one. `cold_seconds` is the duration of the last start, `progress` what
+    a start is at."""
+
+    spec: ModelSpec
+    servers: Mapping[str, str]
+    phase: Phase | None = None
+    reason: str = ""
+    cold_seconds: float | None = None
+    progress: str = ""
+
+
+def write(path: Path, entries: Iterable[RouteEntry], version: int = 0) -> None:
+    """Replace the file atomically."""
     models = [
         {
-            "spec": spec.to_wire(),
-            "endpoints": [{"name": name, "url": url} for name, url in servers.items()],
+            "spec": entry.spec.to_wire(),
+            "endpoints": [{"name": name, "url": url} for name, url in entry.servers.items()],
+            "phase": entry.phase,
+            "reason": entry.reason,
+            "coldSeconds": entry.cold_seconds,
+            "progress": entry.progress,
         }
-        for spec, servers in entries
+        for entry in entries
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps({"models": models}, indent=1))
+    new.write_text(json.dumps({"version": version, "models": models}, indent=1))
     os.replace(new, path)
 
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
 from fleet_local import cluster_fields, environment, pull, replicas, run_lock, selection
+from fleet_local.demand import budget
+from fleet_local.demand.plan import Plan, on_disk, waits_for_requests
+from fleet_local.demand.preparer import Preparer
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.output import table
@@ -76,17 +79,26 @@ class Up:
             store = Store.of(self._environ)
         except ValueError as error:
             raise StartError(str(error)) from error
+        limit = budget.of(self._environ)
+        served = {
+            spec.model: self._as_served(spec, store) for spec in specs if replicas.number(spec)
+        }
+        here = machine.here(self._environ)
         await pull.pull(
-            [self._as_served(spec, store) for spec in specs if replicas.number(spec)],
-            store, self._environ, download=settings.download, console=console,
-            machine=machine.here(self._environ),
+            [spec for spec in served.values()
+             if not waits_for_requests(spec, on_demand=settings.on_demand)],
+            store, self._environ, download=settings.download, console=console, machine=here,
         )  # fmt: skip
-        fleet = self._build(specs, store)
+        preparer = Preparer(store, here, self._environ, download=settings.download)
+        fleet = self._build(specs, store, Plan(limit, served, on_disk(served, preparer), preparer))
         port.release()
-        with console.status(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
+        number = fleet.starting
+        with console.status(f"Starting {number} {'model' if number == 1 else 'models'}"):
             await fleet.start()
         for name, reason in fleet.ignored_settings().items():
             console.print(f"{name} is ignored: {reason}.")
+        for name, reason in fleet.refusals().items():
+            console.print(f"{name} cannot be served: it {reason}.")
         rows = await fleet.rows()
         console.print(table.render(rows, plain=not console.is_terminal))
         if warning := exposure.warning(settings.host, settings.port, has_keys=settings.has_keys):
@@ -104,9 +116,11 @@ class Up:
         except ValueError as error:
             raise StartError(f"{spec.model}: {error}") from error
 
-    def _build(self, specs: Sequence[ModelSpec], store: Store) -> Fleet:
+    def _build(self, specs: Sequence[ModelSpec], store: Store, plan: Plan) -> Fleet:
         try:
-            self._fleet = Fleet(specs, self._settings, self._environ, store.root, self._console)
+            self._fleet = Fleet(
+                specs, self._settings, self._environ, store.root, self._console, plan
+            )
         except OSError as error:
             raise StartError(
                 f"Cannot write logs under {self._settings.run_root.resolve()}: {error.strerror}.",

@@ -35,6 +35,8 @@ class UpSettings:
     run_root: Path
     has_keys: bool = False
     """Whether the router requires API keys."""
+    on_demand: bool = False
+    """Whether models start at their first request, whatever fits into the budget."""
 
     @property
     def folder(self) -> Path:
@@ -51,6 +53,7 @@ class UpSettings:
         models: str | None = None,
         files: Sequence[Path] = (),
         device: str | None = None,
+        on_demand: bool = False,
     ) -> UpSettings:
         """Options take precedence over `environ`. Raises StartError that names the setting."""
         host = host or value("HOST", environ)
@@ -74,6 +77,7 @@ class UpSettings:
             log_format=_one_of("LOG_FORMAT", environ, ("json", "text")),
             run_root=Path("run"),
             has_keys=has_keys,
+            on_demand=on_demand or value("ON_DEMAND", environ),
         )
 
 

@@ -44,6 +44,7 @@ from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
 from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
 from fleet_router.status.admin import Admin
+from fleet_router.status.control import Control
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
@@ -81,7 +82,8 @@ class Source:
     `watch` updates them until it is cancelled, `wake` requests a server of a resource, `close`
     frees what the source uses. `age` is the time in seconds since the last sign of life of what is
     watched, `unreadable` has namespace and kind of each watch and whether it is refused. With
-    `scrapes`, the servers' metrics are merged into the router's.
+    `scrapes`, the servers' metrics are merged into the router's. `version` is that of the routes
+    file.
     """
 
     watch: Callable[[], Awaitable[None]] | None = None
@@ -90,6 +92,7 @@ class Source:
     age: Callable[[], float] | None = None
     unreadable: Callable[[], Iterable[tuple[str, str, bool]]] | None = None
     scrapes: bool = True
+    version: Callable[[], int] | None = None
 
 
 def create_app(
@@ -107,12 +110,14 @@ def create_app(
     tracing: Middleware | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
+    control: str = "",
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
 
     `loopback_hosts` are the names besides localhost of a router on a loopback address: what needs
     no key there is refused to web pages. None for another address. `warning` is shown at /health.
-    With `metrics_listener`, /metrics is served there and not on the port for clients.
+    With `metrics_listener`, /metrics is served there and not on the port for clients. `control` is
+    the secret of the process that started the router (ENV_CONTROL), "" for none.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -199,6 +204,8 @@ def create_app(
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
     on_main_port = with_metrics and metrics_listener is None
     app.include_router(admin.router(with_metrics=on_main_port))
+    if control and source.version is not None:
+        app.include_router(Control(control, source.version, metrics.load).router())
     errors.install(app)
 
     def drain() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet_contract.installation import install_command
+from fleet_contract.names import ENV_CONTROL
 from fleet_router.app import Source, create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.proxy.waiting import WaitSettings
@@ -69,6 +70,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         tracing=tracing.middleware() if tracing else None,
         drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
         loopback_hosts=settings.allowed_hosts if is_loopback else None,
+        control=environ.get(ENV_CONTROL, ""),
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -98,7 +100,7 @@ def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Sou
         event(logger, "routes_missing", level=logging.WARNING, path=str(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Source(watch=file.watch)
+    return Source(watch=file.watch, version=lambda: file.version)
 
 
 def load_auth(settings: RouterSettings) -> Auth:

@@ -82,6 +82,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"errors"}),
         frozenset({"output"}),
         frozenset({"processes"}),
+        frozenset({"demand"}),
         frozenset({"fleet"}),
         frozenset({"run"}),
         frozenset({"command"}),

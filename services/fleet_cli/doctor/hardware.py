@@ -10,10 +10,10 @@ from pathlib import Path
 from fleet_cli.doctor.finding import Finding, Level
 from fleet_contract.cpus import CGROUP, available_cpus
 from fleet_contract.installation import install_command
+from fleet_local.demand.budget import MEMORY_INFO, available
 from fleet_prepare.machine import Machine
 
 CPU_INFO = Path("/proc/cpuinfo")
-MEMORY_INFO = Path("/proc/meminfo")
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd")
 LEAST_MEMORY_BYTES = 2 << 30
 """The demo's three models take 1 to 2 GiB (docs/benchmarks.md)."""
@@ -42,7 +42,7 @@ def cpu(info: Path = CPU_INFO, architecture: str | None = None) -> Finding:
 
 def memory(info: Path = MEMORY_INFO, cgroup: Path = CGROUP) -> Finding:
     """The memory that is available, within the limit of the container."""
-    free = available_memory(info, cgroup)
+    free = available(info, cgroup)
     if free is None:
         return Finding("memory", Level.OK, "available memory unknown on this system")
     text = f"{_size(free)} available"
@@ -53,31 +53,6 @@ def memory(info: Path = MEMORY_INFO, cgroup: Path = CGROUP) -> Finding:
             " with MODELS.",
         )  # fmt: skip
     return Finding("memory", Level.OK, text)
-
-
-def available_memory(info: Path, cgroup: Path) -> int | None:
-    """Bytes that processes can still take; None where the system does not report it.
-
-    Formats: proc_meminfo(5) (`MemAvailable: N kB`) and docs.kernel.org/admin-guide/cgroup-v2.html
-    (memory.max: bytes or "max"; memory.current: bytes), and cgroup v1's limit and usage.
-    """
-    found = []
-    try:
-        lines = info.read_text(encoding="ascii").splitlines()
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    except (OSError, ValueError, KeyError, IndexError):
-        pass
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            limit = int((cgroup / most).read_text())
-            found.append(max(0, limit - int((cgroup / used).read_text())))
-        except (OSError, ValueError):
-            continue
-    return min(found, default=None)
 
 
 def disk(check: str, folder: Path, remedy: str) -> Finding:

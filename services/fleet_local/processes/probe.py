@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 
-from fleet_contract.names import HEADER_INSTANCE, PATH_LIVE, PATH_READY
+from fleet_contract.api import control
+from fleet_contract.api.control import ControlReport
+from fleet_contract.names import HEADER_INSTANCE, PATH_CONTROL, PATH_LIVE, PATH_READY
 
 TIMEOUT_SECONDS = 5.0
 
@@ -34,6 +36,16 @@ class Probe:
         except (httpx.HTTPError, ValueError, KeyError):
             return []
         return listed
+
+    async def control(self, base: str, secret: str) -> ControlReport | None:
+        """The control report of a router; None without a usable response."""
+        try:
+            response = await self._client.get(
+                f"{base}{PATH_CONTROL}", headers={"authorization": f"Bearer {secret}"}
+            )
+            return control.parse(response.raise_for_status().content)
+        except (httpx.HTTPError, ValueError):
+            return None
 
     async def close(self) -> None:
         """Close the connections."""

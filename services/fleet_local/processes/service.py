@@ -61,7 +61,7 @@ class Backoff:
 
 
 class Service:
-    """One process of a fleet; `start` it once, then `keep` it running.
+    """One process of a fleet; `start` it, then `keep` it running until it is stopped.
 
     `report` gets a line of text for each failure and recovery, `port_changed` is called after each
     change of `port`.
@@ -103,7 +103,11 @@ class Service:
         return self._ready_at is not None
 
     async def start(self) -> None:
-        """Start the process and wait until it is ready. Raises StartError; it has ended then."""
+        """Start the process and wait until it is ready. Raises StartError; it has ended then.
+
+        After `stop` it may be started again.
+        """
+        self._ready_at, self._backoff = None, Backoff()
         for _ in range(PORT_TRIES):
             process = await self._spawn()
             if await self._until_ready(process):
@@ -139,6 +143,7 @@ class Service:
 
     async def stop(self, grace: float) -> None:
         """End the process, by force after `grace` seconds."""
+        self._ready_at = None
         if self._process is not None:
             await self._process.stop(grace)
 

@@ -13,6 +13,9 @@ from fleet_contract.names import (
     HEADER_FALLBACK,
     HEADER_MODEL,
     HEADER_QUEUE_MS,
+    PATH_CONTROL,
+    PATH_LOAD,
+    PATH_METRICS,
 )
 from fleet_router.callers.request_record import KEY, RequestRecord
 from fleet_router.callers.usage_log import UsageLog
@@ -21,7 +24,7 @@ from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
-QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+QUIET = frozenset({"/livez", "/readyz", "/health", PATH_METRICS, PATH_LOAD, PATH_CONTROL})
 """Paths that probes request every few seconds; logged at debug level."""
 LOGGED_PATH = 200
 

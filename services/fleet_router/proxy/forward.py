@@ -152,7 +152,7 @@ class Forward:
         newest = await self._while_connected(work)
         if interval and self.wait.seconds >= due:
             self.record.cold = True
-            await self.writer.heartbeat(self.wait.seconds)
+            await self.writer.heartbeat(self.wait.seconds, newest.progress)
         return newest
 
     async def _while_connected(self, work: Coroutine[Any, Any, Route]) -> Route:

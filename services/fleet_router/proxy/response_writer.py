@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 from starlette.types import Send
 
+from fleet_contract.safe_text import printable
 from fleet_router.upstream.headers import EVENT_STREAM, UNBUFFERED, Headers
 
-HEARTBEAT = b": waiting for a server of this model\n\n"
+WAITING = "waiting for a server of this model"
 
 
 class ResponseWriter:
@@ -22,10 +23,10 @@ class ResponseWriter:
         self.heartbeat_at = 0.0
         """Seconds of waiting at the last heartbeat."""
 
-    async def heartbeat(self, seconds: float) -> None:
-        """Send a comment after `seconds` of waiting for a server."""
+    async def heartbeat(self, seconds: float, progress: str = "") -> None:
+        """Send a comment after `seconds` of waiting for a server: the progress of its start."""
         self.heartbeat_at = seconds
-        await self.comment(HEARTBEAT)
+        await self.comment(f": {printable(progress or WAITING)}\n\n".encode())
 
     async def comment(self, text: bytes) -> None:
         """Send a comment. From the first one on the status is 200, and errors can only be

@@ -1,8 +1,12 @@
 """The route table from a JSON file, which local mode rewrites when servers change.
 
-    {"models": [{"spec": <ModelSpec>, "endpoints": [{"name": "m-0", "url": "http://..."}]}]}
+    {"version": 3, "models": [{"spec": <ModelSpec>,
+                               "endpoints": [{"name": "m-0", "url": "http://..."}],
+                               "phase": "ScaledToZero", "reason": "", "coldSeconds": 2.5,
+                               "progress": "fetching weights 42 %, 18 s"}]}
 
-Unknown keys are ignored. If the file is broken, the old table stays.
+Of a model only the spec is required. Unknown keys are ignored. If the file is broken, the old table
+stays.
 """
 
 from __future__ import annotations
@@ -13,16 +17,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_router.routing.remote import with_remote
 from fleet_router.routing.table import Endpoint, LiveRoutes, Route, RouteTable
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 
 
 class _Address(BaseModel):
@@ -32,13 +38,18 @@ class _Address(BaseModel):
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel)
     spec: ModelSpec
     endpoints: list[_Address] = []
+    phase: Phase | None = None
+    reason: str = ""
+    cold_seconds: float | None = None
+    progress: str = ""
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="ignore")
+    version: int = 0
     models: list[_Entry]
 
 
@@ -47,17 +58,28 @@ def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
 
     Settings in `environ` override fields of specs as they do in servers, so that limits agree.
     """
+    return _table(_read(text), environ)
+
+
+def _read(text: str | bytes) -> _File:
     try:
-        file = _File.model_validate_json(text)
+        return _File.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{where or 'file'}: {first['msg']}") from error
+
+
+def _table(file: _File, environ: Mapping[str, str]) -> RouteTable:
     return RouteTable.build(
         with_remote(
             Route(
                 override(entry.spec, {**environ, **entry.spec.plain_env}),
                 tuple(Endpoint.parse(each.name, each.url) for each in entry.endpoints),
+                phase=entry.phase,
+                reason=entry.reason,
+                cold_seconds=entry.cold_seconds,
+                progress=entry.progress,
             ),
             environ,
         )
@@ -73,12 +95,16 @@ class FileSource:
         self._routes = routes
         self._environ = environ
         self._file_version: tuple[int, int, int] | None = None
+        self.version = 0
+        """The version of the routes in use, as written in the file."""
 
     def load(self) -> None:
         """Read the file. Raises ValueError or OSError with the reason."""
         # Before the content: a change in between is then noticed at the next poll.
         self._file_version = self._read_version()
-        self._routes.swap(parse(self._path.read_bytes(), self._environ))
+        file = _read(self._path.read_bytes())
+        self._routes.swap(_table(file, self._environ))
+        self.version = file.version
 
     async def watch(self) -> None:
         """Reload the file whenever it changes."""
@@ -88,6 +114,7 @@ class FileSource:
 
     def refresh(self) -> None:
         """Reload the file if it changed; errors are logged once per change."""
+        before = self._servers()
         try:
             if self._read_version() == self._file_version:
                 return
@@ -95,8 +122,13 @@ class FileSource:
         except (OSError, ValueError) as error:
             event(logger, "routes_not_reloaded", level=logging.ERROR, error=str(error))
             return
+        # Not each step of the progress of a start.
+        if (now := self._servers()) != before:
+            event(logger, "routes_loaded", models=list(now))
+
+    def _servers(self) -> dict[str, tuple[Endpoint, ...]]:
         table = self._routes.table
-        event(logger, "routes_loaded", models=[r.model for r in table.routes] if table else [])
+        return {each.model: each.endpoints for each in table.routes} if table is not None else {}
 
     def _read_version(self) -> tuple[int, int, int] | None:
         try:

@@ -62,9 +62,10 @@ class Origin:
 class Route:
     """A model and its servers; without servers, requests have to wait.
 
-    `upstream_model` is the model's id at its servers, if different. Only on a cluster: `phase` and
-    `reason` of the resource, and `cold_seconds`, the duration of the last start. A model that is
-    not `served`, because another has its id, is known by its aliases only.
+    `upstream_model` is the model's id at its servers, if different. `phase` and `reason` are those
+    of the resource, in local mode of a model without servers; `cold_seconds` is the duration of the
+    last start, `progress` what a start is at ("" if unknown). A model that is not `served`, because
+    another has its id, is known by its aliases only.
     """
 
     spec: ModelSpec
@@ -74,6 +75,7 @@ class Route:
     phase: Phase | None = None
     reason: str = ""
     cold_seconds: float | None = None
+    progress: str = ""
     served: bool = True
 
     @property
@@ -83,8 +85,10 @@ class Route:
     @property
     def stopped(self) -> bool:
         """Whether the model has no servers on purpose, whatever its phase. Without a cluster
-        nothing would raise `replicas: 0`."""
-        return self.spec.stopped or (self.origin is None and self.spec.replicas == 0)
+        nothing would raise `replicas: 0`, except for a model that starts on demand."""
+        spec = self.spec
+        asleep = self.origin is None and spec.replicas == 0 and spec.scale_to_zero_after is None
+        return spec.stopped or asleep
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ HONOURED = frozenset({
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
     "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
-    "prompts", "traffic", "s3", "adapters", "speculative",
+    "prompts", "traffic", "s3", "adapters", "speculative", "scale_to_zero_after", "priority",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
 
@@ -33,7 +33,7 @@ def test_every_field_is_supported_ignored_or_refused() -> None:
 def test_ignored_fields_of_a_manifest_are_named_as_written(spec: Spec) -> None:
     given = spec(replicas=2, scaleToZeroAfter=60, nodeSelector={"a": "b"}, image="x", maxReplicas=3)
     assert cluster_fields.ignored(given) == [
-        "maxReplicas", "scaleToZeroAfter", "image", "nodeSelector",
+        "maxReplicas", "image", "nodeSelector",
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet_contract import launch
+from fleet_contract.names import ENV_CONTROL
 from fleet_contract.spec import ModelSpec
 from fleet_local import environment
 from fleet_local.settings import UpSettings
@@ -22,10 +23,16 @@ def test_tokens_are_not_passed_on(settings: Settings, spec: Spec) -> None:
     environ = {"HF_TOKEN": "secret", "HUGGING_FACE_HUB_TOKEN": "secret", "PATH": "/bin"}
     for made in (
         of_server(spec(), settings(), environ),
-        environment.of_router(settings(), environ),
+        environment.of_router(settings(), environ, "control"),
     ):
         assert "secret" not in made.values()
         assert made["PATH"] == "/bin"
+
+
+def test_only_the_router_gets_the_secret_of_its_report(settings: Settings, spec: Spec) -> None:
+    made = environment.of_router(settings(), {ENV_CONTROL: "of another fleet"}, "mine")
+    assert made[ENV_CONTROL] == "mine"
+    assert ENV_CONTROL not in of_server(spec(), settings(), made)
 
 
 def test_the_spec_of_a_server_can_be_decoded(settings: Settings, spec: Spec) -> None:
@@ -53,5 +60,5 @@ def test_the_spec_overrides_options_and_environment(settings: Settings, spec: Sp
 
 
 def test_the_default_drain_time_of_a_fleet_is_seconds(settings: Settings) -> None:
-    assert float(environment.of_router(settings(), {})["DRAIN_TIMEOUT"]) < 10
-    assert environment.of_router(settings(drain_timeout=60), {})["DRAIN_TIMEOUT"] == "60"
+    assert float(environment.of_router(settings(), {}, "")["DRAIN_TIMEOUT"]) < 10
+    assert environment.of_router(settings(drain_timeout=60), {}, "")["DRAIN_TIMEOUT"] == "60"

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console as Rich
@@ -48,9 +49,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def build(
     tmp_path: Path, settings: Callable[..., UpSettings], screen: io.StringIO, failing: set[str]
 ) -> Start:
-    def make(*specs: ModelSpec) -> Fleet:
+    def make(*specs: ModelSpec, environ: dict[str, str] | None = None, **fields: Any) -> Fleet:
         console = Console(Rich(file=screen, force_terminal=False))
-        return Fleet(specs, settings(run_root=tmp_path / "run"), {}, tmp_path, console)
+        chosen = settings(run_root=tmp_path / "run", **fields)
+        return Fleet(specs, chosen, environ or {}, tmp_path, console)
 
     return make
 
@@ -101,6 +103,41 @@ async def test_a_router_that_fails_ends_the_start(
     await fleet.stop()
 
 
+def routes(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "run").glob("*/routes.json")
+    models: list[dict[str, Any]] = json.loads(path.read_text())["models"]
+    return models
+
+
+async def test_models_on_demand_wait_for_a_request(
+    build: Start, spec: Spec, tmp_path: Path, failing: set[str]
+) -> None:
+    fleet = build(spec("a"), spec("b", minReplicas=1), on_demand=True)
+    assert fleet.starting == 1
+    await fleet.start()
+    assert await states(fleet) == {"a": "scaled_to_zero", "b": "unknown"}
+    asleep, pinned = routes(tmp_path)
+    assert (asleep["endpoints"], asleep["phase"]) == ([], "ScaledToZero")
+    # Its weights may have to be fetched first.
+    assert asleep["spec"]["routing"]["holdSeconds"] == 300
+    assert (len(pinned["endpoints"]), pinned["phase"]) == (1, None)
+    assert "routing" not in pinned["spec"]
+    await fleet.stop()
+
+
+@pytest.mark.parametrize(
+    ("fields", "environ"), [({"routing": {"holdSeconds": 5}}, {}), ({}, {"HOLD_SECONDS": "5"})]
+)
+async def test_the_time_that_requests_wait_can_be_set(
+    build: Start, spec: Spec, tmp_path: Path, fields: dict[str, Any], environ: dict[str, str]
+) -> None:
+    fleet = build(spec("a", **fields), environ=environ, on_demand=True)
+    await fleet.start()
+    (asleep,) = routes(tmp_path)
+    assert asleep["spec"].get("routing", {}) == fields.get("routing", {})
+    await fleet.stop()
+
+
 async def test_headers_and_logs_name_servers_alike(
     build: Start, spec: Spec, tmp_path: Path, failing: set[str]
 ) -> None:
@@ -110,14 +147,14 @@ async def test_headers_and_logs_name_servers_alike(
     models = json.loads((folder / "routes.json").read_text())["models"]
     names = [endpoint["name"] for model in models for endpoint in model["endpoints"]]
     assert names == ["acme--one", "acme--two-1", "acme--two-2"]
-    services = [server for each in fleet._servers.values() for server in each]
+    services = [server for each in fleet.members.values() for server in each.services]
     assert [Path(server.log.place).stem for server in services] == names
     await fleet.stop()
 
 
 async def test_settings_that_servers_ignored_are_collected(build: Start, spec: Spec) -> None:
     fleet = build(spec("acme/one"))
-    (server,) = fleet._servers["acme/one"]
+    (server,) = fleet.members["acme/one"].services
     event = {"event": "setting_ignored", "setting": "CHAT_BATCH_WINDOW_MS", "reason": "no wait"}
     output = server.log.open()
     os.write(output, json.dumps(event).encode() + b"\n")
@@ -143,6 +180,7 @@ async def test_supervision_continues_after_an_error(
 
     monkeypatch.setattr(Service, "keep", keep)
     fleet = build(spec("acme/a"), spec("acme/b"))
+    await fleet.start()
     keeping = asyncio.create_task(fleet.keep())
     await asyncio.wait_for(steady.wait(), 30)
     assert sorted(runs) == ["acme/a", "acme/a", "acme/b", "router"]

@@ -22,6 +22,8 @@ ADDRESS = {"engine": "remote", "remote": {"address": "http://a.example"}}
         ({}, 1),
         ({"replicas": 0}, 0),
         ({"replicas": 3}, 3),
+        ({"replicas": 0, "scaleToZeroAfter": 60}, 1),
+        ({"replicas": 0, "scaleToZeroAfter": 60, "stopped": True}, 0),
         ({"replicas": 0, "minReplicas": 2}, 0),
         ({"minReplicas": 2}, 2),
         ({"minReplicas": 0}, 1),

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_local import routes_file
-from fleet_router.routing.file_source import parse
+from fleet_local.routes_file import RouteEntry
+from fleet_router.routing.file_source import FileSource
+from fleet_router.routing.table import LiveRoutes
 
 Spec = Callable[..., ModelSpec]
 
@@ -20,17 +23,32 @@ def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "8000" / "routes.json"
     first = spec(aliases=["chat"], limits={"maxBodyBytes": 10})
     several = {"b-1": "http://[::1]:2", "b-2": "http://[::1]:3"}
-    routes_file.write(path, [(first, {"acme--chat": "http://127.0.0.1:1"}), (spec("b"), several)])
-    table = parse(path.read_bytes(), {})
-    assert [route.spec for route in table.routes] == [first, spec("b")]
+    asleep = RouteEntry(
+        spec("c"), {}, Phase.SCALED_TO_ZERO, "no memory", 2.5, "fetching weights 42 %, 18 s"
+    )
+    entries = [RouteEntry(first, {"acme--chat": "http://127.0.0.1:1"}),
+               RouteEntry(spec("b"), several), asleep]  # fmt: skip
+    routes_file.write(path, entries, 7)
+    routes = LiveRoutes()
+    source = FileSource(path, routes, {})
+    source.load()
+    assert source.version == 7
+    table = routes.table
+    assert table is not None
+    assert [route.spec for route in table.routes] == [first, spec("b"), spec("c")]
     assert [(e.name, e.host, e.port) for route in table.routes for e in route.endpoints] == [
         ("acme--chat", "127.0.0.1", 1), ("b-1", "::1", 2), ("b-2", "::1", 3),
     ]  # fmt: skip
+    last = table.routes[2]
+    assert (last.phase, last.reason, last.cold_seconds, last.progress) == (
+        Phase.SCALED_TO_ZERO, "no memory", 2.5, "fetching weights 42 %, 18 s",
+    )  # fmt: skip
 
 
 def test_the_file_is_replaced_atomically(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "routes.json"
-    specs = [(spec(f"acme/{number}"), {"a": "http://127.0.0.1:1"}) for number in range(50)]
+    servers = {"a": "http://127.0.0.1:1"}
+    specs = [RouteEntry(spec(f"acme/{number}"), servers) for number in range(50)]
     routes_file.write(path, specs)
     done = threading.Event()
 

@@ -160,7 +160,12 @@ def test_a_waiting_stream_gets_heartbeats_and_then_its_response(
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["x-modelfleet-cold"] == "true"
         pieces = answer.iter_raw()
-        assert next(pieces).startswith(b": waiting")
+        assert next(pieces) == b": waiting for a server of this model\n\n"
+        progress = {"phase": "ScaledToZero", "progress": "fetching weights 42 %, 18 s"}
+        models = [{**entry("acme/cold", "chat"), **progress}]
+        fleet.routes.write_text(json.dumps({"models": models}))
+        while b": fetching weights 42 %, 18 s\n\n" not in next(pieces):
+            pass
         wake(fleet, entry, stub)
         rest = b"".join(pieces).decode()
     lines = [line for line in rest.split("\n\n") if line and not line.startswith(":")]

@@ -68,6 +68,7 @@ async def test_the_time_of_a_wait_ends_with_its_last_request(clock: Clock) -> No
         ({"replicas": 0}, Phase.STOPPED, ORIGIN, False),  # as an older operator calls it
         ({}, Phase.STOPPED, ORIGIN, False),  # started again, which the status does not say yet
         ({"replicas": 0}, None, None, True),  # local mode: nothing raises it
+        ({"replicas": 0, "scaleToZeroAfter": 9}, Phase.SCALED_TO_ZERO, None, False),
     ],
 )
 async def test_only_stopped_models_refuse_requests(

@@ -1,0 +1,1 @@
+"""Models on demand within a budget of memory: when servers start and stop, and what they take."""

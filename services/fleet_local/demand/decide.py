@@ -1,0 +1,182 @@
+"""Which models of a fleet start and stop within a budget of memory. Pure.
+
+A model stops when it was idle for its `scaleToZeroAfter`, or when a model that a request waits for
+does not fit otherwise: of the models without requests in flight, lower priorities stop first and,
+among equals, the one that was idle for longest. Pinned models are stopped by neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+PATIENCE_SECONDS = 10.0
+"""A model that has waited for memory this long is not overtaken by others any more."""
+
+
+class State(StrEnum):
+    """What the servers of a model do."""
+
+    ASLEEP = "asleep"
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model as the decision sees it.
+
+    `size` is the memory in bytes that it takes, or would take. `idle_seconds` is the time since its
+    last request or since it is ready, `idle_limit` is `scaleToZeroAfter`, `waits` is how long
+    requests have waited for it, None if none do; all in seconds.
+    """
+
+    name: str
+    state: State
+    size: int
+    priority: int = 0
+    pinned: bool = False
+    in_flight: int = 0
+    idle_seconds: float = 0.0
+    idle_limit: float | None = None
+    waits: float | None = None
+
+    @property
+    def takes_memory(self) -> bool:
+        """Also while it stops: until its processes have ended."""
+        return self.state is not State.ASLEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Names of models: to start, to stop, that wait for memory of others, and that can never start
+    within the budget."""
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    too_big: tuple[str, ...] = ()
+
+
+def decide(models: Sequence[Candidate], budget: int) -> Decision:
+    """What to start and stop now; `budget` is in bytes."""
+    return _Round(models, budget).run()
+
+
+def at_once(models: Iterable[Candidate], budget: int) -> Decision:
+    """Which sleeping models start together with the fleet: the pinned ones, then those that still
+    fit, by priority and in their order."""
+    listed = list(models)
+    first = [each for each in listed if each.pinned]
+    rest = sorted((each for each in listed if not each.pinned), key=lambda one: -one.priority)
+    start, waiting, too_big = [], [], []
+    free, most = budget, budget - sum(each.size for each in first)
+    for each in (*first, *rest):
+        if each.size <= free:
+            free -= each.size
+            start.append(each.name)
+        elif each.size > (free if each.pinned else most):
+            too_big.append(each.name)
+        else:
+            waiting.append(each.name)
+    return Decision(tuple(start), (), tuple(waiting), tuple(too_big))
+
+
+def room_for(model: Candidate, models: Iterable[Candidate], budget: int) -> int:
+    """The most memory that `model` can ever get: all but that of other pinned models."""
+    return budget - sum(each.size for each in models if each.pinned and each.name != model.name)
+
+
+class _Round:
+    """One decision. `free` is memory to start with now, `pool` what it will be once the models that
+    stop have ended; both less what earlier models have been promised."""
+
+    def __init__(self, models: Sequence[Candidate], budget: int) -> None:
+        self._models = models
+        self._budget = budget
+        self._stop: dict[str, Candidate] = {}
+        self._free = budget - sum(each.size for each in models if each.takes_memory)
+        self._pool = self._free + sum(each.size for each in models if each.state is State.STOPPING)
+
+    def run(self) -> Decision:
+        for each in self._models:
+            limit = each.idle_limit
+            if _is_idle(each) and limit is not None and each.idle_seconds >= limit:
+                self._let_go(each)
+        self._shrink()
+        start, waiting, too_big = [], [], []
+        for each in self._wanted():
+            if each.size > room_for(each, self._models, self._budget):
+                too_big.append(each.name)
+            elif each.size <= self._free:
+                start.append(each.name)
+                self._promise(each.size)
+            else:
+                waiting.append(each.name)
+                self._make_room(each)
+        return Decision(tuple(start), tuple(self._stop), tuple(waiting), tuple(too_big))
+
+    def _wanted(self) -> list[Candidate]:
+        asleep = [
+            each for each in self._models if each.state is State.ASLEEP and each.waits is not None
+        ]
+        return sorted(asleep, key=lambda one: (-one.priority, -(one.waits or 0.0)))
+
+    def _let_go(self, model: Candidate) -> None:
+        self._stop[model.name] = model
+        self._pool += model.size
+
+    def _promise(self, size: int) -> None:
+        self._pool -= size
+        self._free = min(self._free - size, self._pool)
+
+    def _shrink(self) -> None:
+        """Stop idle models while more memory is taken than there is, but not the last model."""
+        running = sum(each.takes_memory for each in self._models) - len(self._stop)
+        for victim in self._victims(None):
+            if self._pool >= 0 or running < 2:
+                return
+            self._let_go(victim)
+            running -= 1
+
+    def _make_room(self, model: Candidate) -> None:
+        """Promise memory to a model that does not fit yet, and stop others if it is too little."""
+        chosen: list[Candidate] = []
+        for victim in self._victims(model.priority):
+            if self._pool + _sum(chosen) >= model.size:
+                break
+            chosen.append(victim)
+        if self._pool + _sum(chosen) < model.size:
+            # Others are busy. Whoever waits behind it may start meanwhile, but not for ever.
+            if (model.waits or 0.0) >= PATIENCE_SECONDS:
+                self._free = self._pool = min(self._pool, 0)
+            return
+        for victim in reversed(chosen):
+            if self._pool + _sum(chosen) - victim.size >= model.size:
+                chosen.remove(victim)  # those chosen after it free enough
+        for victim in chosen:
+            self._let_go(victim)
+        self._pool -= model.size
+        self._free = min(self._free, self._pool)
+
+    def _victims(self, priority: int | None) -> list[Candidate]:
+        """Models that may stop for one of `priority` (None: for any), the first to stop first."""
+        found = [
+            each
+            for each in self._models
+            if _is_idle(each)
+            and not each.pinned
+            and each.name not in self._stop
+            and (priority is None or each.priority <= priority)
+        ]
+        return sorted(found, key=lambda one: (one.priority, -one.idle_seconds))
+
+
+def _is_idle(model: Candidate) -> bool:
+    return model.state is State.READY and not model.in_flight and model.waits is None
+
+
+def _sum(models: Iterable[Candidate]) -> int:
+    return sum(each.size for each in models)

@@ -1,0 +1,171 @@
+"""A model of a fleet and its servers, which start and stop together."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from fleet_contract.api.load_report import ReportedLoad
+from fleet_contract.spec import ModelSpec
+from fleet_local.demand import progress
+from fleet_local.demand.decide import Candidate, State
+from fleet_local.errors import StartError
+from fleet_local.processes.service import Service
+from fleet_prepare.prepare import PreparedModel
+from fleet_web.supervise import keep_running
+
+FAILED_SECONDS = 30.0
+"""How long a model that failed to start is not started again by requests."""
+WANTED_SECONDS = 30.0
+"""How long a request that did not wait for the model still starts it."""
+SETTLE_SECONDS = 0.5
+"""Requests that ended this shortly after a model fell asleep were served by it."""
+
+
+class Member:
+    """`spec` is the model as its servers see it. Times are those of `clock`, monotonic seconds."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        services: Sequence[Service],
+        prepared: PreparedModel | None = None,
+        *,
+        log: Callable[[str], None] = lambda line: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spec = spec
+        self.services = services
+        self.prepared = prepared
+        self.size = 0
+        """Bytes of all its servers; measured or estimated, 0 before the weights are on disk."""
+        self.peak = 0
+        """Bytes of the largest of its servers since they were started."""
+        self.state = State.ASLEEP
+        self.cold_seconds: float | None = None
+        self.weights: progress.WeightsProgress | None = None
+        """While they are fetched or converted."""
+        self.waits_for_memory = False
+        self.failure = ""
+        """Why it cannot be started now."""
+        self._failed_until = -math.inf
+        self._log = log
+        self._clock = clock
+        self._load = ReportedLoad(0, math.inf)
+        self._busy = 0
+        self._since = self._last_used = clock()
+        self._wanted_since: float | None = None
+        self._keeping: list[asyncio.Task[None]] = []
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its servers start with the fleet and give their memory to no other model."""
+        return bool(self.spec.min_replicas)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests for it, and those that it serves as the fallback of others."""
+        return self._busy
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a request waits for it, or did shortly ago."""
+        return self._wanted_since is not None
+
+    def note(self, load: ReportedLoad | None, fallback_of: Sequence[ReportedLoad]) -> None:
+        """Record the load of the model, None for none, and of those that fall back on it."""
+        now = self._clock()
+        own = load or ReportedLoad(0, math.inf)
+        self._busy = own.in_flight + sum(each.in_flight for each in fallback_of)
+        idle = min(each.idle_seconds for each in (own, *fallback_of))
+        self._last_used = max(self._last_used, now - idle)
+        if self.failure and now >= self._failed_until:
+            self.failure = ""
+        came = now - own.idle_seconds > self._since + SETTLE_SECONDS
+        recent = came and own.idle_seconds < WANTED_SECONDS
+        if self.state is not State.ASLEEP or self.failure or not (own.in_flight or recent):
+            self._wanted_since, self.waits_for_memory = None, False
+        elif self._wanted_since is None:
+            self._wanted_since = now
+
+    def candidate(self) -> Candidate:
+        """The model as the decision sees it."""
+        now = self._clock()
+        waits = None
+        if self._wanted_since is not None and self.prepared is not None:
+            waits = now - self._wanted_since
+        limit = self.spec.scale_to_zero_after
+        return Candidate(
+            self.spec.model, self.state, self.size, self.spec.priority, self.pinned, self._busy,
+            now - self._last_used, None if limit is None else float(limit), waits,
+        )  # fmt: skip
+
+    @property
+    def progress(self) -> str:
+        """What its start is at, "" if it does not start."""
+        if self.weights is not None:
+            return self.weights.text
+        if self.state is State.STARTING:
+            return progress.loading(self._since, self.cold_seconds, self._clock())
+        return progress.WAITS_FOR_MEMORY if self.waits_for_memory else ""
+
+    def fail(self, reason: str, seconds: float = FAILED_SECONDS) -> None:
+        """Refuse its requests for a while."""
+        self.failure = reason.rstrip(".")
+        self._failed_until = self._clock() + seconds
+        self._wanted_since, self.waits_for_memory = None, False
+
+    def begin(self) -> None:
+        """It takes memory from now on; `start` follows."""
+        self.state = State.STARTING
+        self.peak = 0
+        self._since = self._clock()
+        self._wanted_since, self.waits_for_memory = None, False
+
+    async def start(self, failed: Callable[[Service, StartError], None]) -> None:
+        """Start the servers and keep them running, those too that `failed` is called for.
+
+        Raises the last StartError if all of them fail; `give_up` or `keep` follows.
+        """
+        errors: list[StartError] = []
+
+        async def one(service: Service) -> None:
+            try:
+                await service.start()
+            except StartError as error:
+                errors.append(error)
+                failed(service, error)
+
+        async with asyncio.TaskGroup() as group:
+            for service in self.services:
+                group.create_task(one(service))
+        if len(errors) == len(self.services):
+            raise errors[-1]
+        self.cold_seconds = self._clock() - self._since
+        self.keep()
+
+    def keep(self) -> None:
+        """Restart its servers whenever they end."""
+        self.state = State.READY
+        self._last_used = self._clock()
+        self._keeping = [
+            asyncio.create_task(
+                keep_running(service.name, service.keep, ended=self._supervision_ended)
+            )
+            for service in self.services
+        ]
+
+    async def stop(self, grace: float) -> None:
+        """End the servers, by force after `grace` seconds."""
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+        self._keeping = []
+        await asyncio.gather(*(service.stop(grace) for service in self.services))
+        self.state = State.ASLEEP
+        self._since = self._clock()
+
+    def _supervision_ended(self, name: str) -> None:
+        self._log(f"The supervision of {name} failed and starts again.")

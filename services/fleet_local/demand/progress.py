@@ -1,0 +1,58 @@
+"""What the start of a model is at, as one line for the requests that wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from fleet_prepare.stage import PrepareStage
+
+WINDOW_SECONDS = 10.0
+WAITS_FOR_MEMORY = "waiting for memory of other models"
+
+
+class WeightsProgress:
+    """The progress of fetching and converting; updated by a thread, read by the event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+        self._stage: PrepareStage | None = None
+        self._total: int | None = None
+
+    def report(self, stage: PrepareStage, done: int, total: int | None) -> None:
+        """A `fleet_prepare.stage.Report`."""
+        now = self._clock()
+        if stage is not self._stage:
+            self._stage = stage
+            self._seen = deque()
+        self._total = total
+        seen = self._seen
+        seen.append((now, done))
+        while len(seen) > 2 and seen[0][0] < now - WINDOW_SECONDS:
+            seen.popleft()
+
+    @property
+    def text(self) -> str:
+        """`fetching weights 42 %, 18 s`, as far as it is known; "" before the first report."""
+        if self._stage is None:
+            return ""
+        what = f"{self._stage.value} weights"
+        seen = list(self._seen)
+        if not seen or not self._total:
+            return what
+        (began, first), (_, done) = seen[0], seen[-1]
+        what = f"{what} {min(100, 100 * done // self._total)} %"
+        elapsed = self._clock() - began
+        if elapsed <= 0 or done <= first:
+            return what
+        left = max(0, self._total - done) * elapsed / (done - first)
+        return f"{what}, {left:.0f} s"
+
+
+def loading(started: float, last: float | None, now: float) -> str:
+    """`loading, 3 s`: what is left if the start takes as long as the last one, if there was one."""
+    if last is None or now - started >= last:
+        return "loading"
+    return f"loading, {last - (now - started):.0f} s"

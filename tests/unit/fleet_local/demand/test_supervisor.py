@@ -1,0 +1,291 @@
+"""Models that start and stop by a router's reports; router and processes are stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_contract.api.control import ControlReport
+from fleet_contract.api.load_report import ReportedLoad
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_local.demand import supervisor as module
+from fleet_local.demand.decide import State
+from fleet_local.demand.member import FAILED_SECONDS, Member
+from fleet_local.demand.sizes import Sizes
+from fleet_local.demand.supervisor import Actions, Supervisor
+from fleet_local.errors import StartError
+from fleet_prepare.choose import EngineChoice
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.prepare import PreparedModel
+from fleet_prepare.stage import PrepareStage
+
+Until = Callable[..., Awaitable[None]]
+MIB = 1 << 20
+SIZE = 100 * MIB
+
+
+class Process:
+    """A service that is ready at once, unless `failure` is set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.running = False
+        self.starts = 0
+        self.failure: StartError | None = None
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.failure is not None:
+            raise self.failure
+        self.running = True
+
+    async def keep(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self, grace: float) -> None:
+        self.running = False
+
+
+class Preparing:
+    """Fetches when `release` is set."""
+
+    def __init__(self, prepared: PreparedModel) -> None:
+        self.prepared = prepared
+        self.error: Exception | None = None
+        self.release = asyncio.Event()
+
+    async def prepare(self, spec: ModelSpec, report: Any) -> PreparedModel:
+        report(PrepareStage.FETCHING, 42, 100)
+        await self.release.wait()
+        if self.error is not None:
+            raise self.error
+        return self.prepared
+
+    def stop(self) -> None:
+        pass
+
+
+class Machine:
+    """A fleet of one-server models under a supervisor, its clock, and its router's report."""
+
+    def __init__(self, specs: list[ModelSpec], budget: int, folder: Path) -> None:
+        self.now = 1000.0
+        self.loads: dict[str, ReportedLoad] = {}
+        self.version = self.confirmed = 1
+        self.router_follows = True
+        self.lines: list[str] = []
+        self.measured: int | None = SIZE
+        (folder / "weights").mkdir()
+        choice = EngineChoice(Engine.CUSTOM, "acme.Model", "cpu", "")
+        self.prepared = PreparedModel(folder / "weights", choice)
+        self.processes = {spec.model: Process(spec.model) for spec in specs}
+        self.members = {
+            spec.model: Member(
+                spec, [self.processes[spec.model]],  # type: ignore[list-item]
+                self.prepared, clock=lambda: self.now,
+            )
+            for spec in specs
+        }  # fmt: skip
+        for member in self.members.values():
+            member.size = SIZE
+        self.preparing = Preparing(self.prepared)
+        self.supervisor = Supervisor(
+            self.members, specs, budget, 1.0,
+            Actions(self._report, self._publish, self._measure, self.lines.append),
+            Sizes(folder / "memory.json"), self.preparing,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    async def _report(self) -> ControlReport:
+        if self.router_follows:
+            self.confirmed = self.version
+        return ControlReport(self.confirmed, dict(self.loads))
+
+    def _publish(self) -> int:
+        self.version += 1
+        return self.version
+
+    async def _measure(self, service: Any) -> int | None:
+        return self.measured
+
+    def states(self) -> dict[str, str]:
+        return {name: member.state.value for name, member in self.members.items()}
+
+    async def pass_time(self, seconds: float, **in_flight: int) -> None:
+        """Models with requests in flight have them from now on."""
+        self.now += seconds
+        for name, load in self.loads.items():
+            self.loads[name] = ReportedLoad(0, load.idle_seconds + seconds)
+        for name, number in in_flight.items():
+            self.loads[name] = ReportedLoad(number, 0.0)
+        self.supervisor.act(await self._report())
+        await self.settle()
+
+    async def settle(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.05)
+
+    def make(*names: str, budget: int = 2 * SIZE, **fields: dict[str, Any]) -> Machine:
+        specs = [
+            ModelSpec.model_validate({"model": name, **fields.get(name, {})}) for name in names
+        ]
+        return Machine(specs, budget, tmp_path)
+
+    return make
+
+
+async def test_a_request_starts_a_model_and_the_idlest_yields(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a", "b", "c")
+    await fleet.pass_time(1, a=1)
+    await fleet.pass_time(1, b=1)
+    assert fleet.states() == {"a": "ready", "b": "ready", "c": "asleep"}
+    await fleet.pass_time(1, c=1)  # stops a
+    await fleet.pass_time(1, c=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    assert not fleet.processes["a"].running
+    assert fleet.lines == [
+        "a is ready after 0.0 s", "b is ready after 0.0 s", "a is stopped until a request comes",
+        "c is ready after 0.0 s",
+    ]  # fmt: skip
+
+
+async def test_waiting_for_busy_models(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", "b", budget=SIZE)
+    await fleet.pass_time(1, a=1)
+    for _ in range(5):
+        await fleet.pass_time(1, a=1, b=1)
+    assert fleet.states() == {"a": "ready", "b": "asleep"}
+    assert fleet.members["b"].progress == "waiting for memory of other models"
+    await fleet.pass_time(1, b=1)
+    await fleet.pass_time(1, b=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.members["b"].progress == ""
+
+
+async def test_a_request_that_comes_before_the_stop_keeps_the_model(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a", a={"scaleToZeroAfter": 10})
+    await fleet.pass_time(1, a=1)
+    fleet.router_follows = False
+    await fleet.pass_time(11)
+    assert fleet.states() == {"a": "stopping"}
+    fleet.loads["a"] = ReportedLoad(1, 0.0)
+    fleet.router_follows = True
+    await fleet.settle()
+    assert fleet.states() == {"a": "ready"}
+    assert fleet.processes["a"].running
+
+
+async def test_a_router_that_does_not_confirm_keeps_the_model(
+    machine: Callable[..., Machine], until: Until
+) -> None:
+    fleet = machine("a", a={"scaleToZeroAfter": 10})
+    await fleet.pass_time(1, a=1)
+    fleet.router_follows = False
+    await fleet.pass_time(11)
+    await until(lambda: fleet.members["a"].state is State.READY)
+    assert fleet.processes["a"].running
+
+
+async def test_idle_models_sleep_and_wake(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", "b", a={"scaleToZeroAfter": 10})
+    await fleet.pass_time(1, a=1, b=1)
+    await fleet.pass_time(9)
+    await fleet.pass_time(0.5)
+    assert fleet.states() == {"a": "ready", "b": "ready"}
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    await fleet.pass_time(60)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    await fleet.pass_time(1, a=1)
+    assert fleet.processes["a"].starts == 2
+
+
+async def test_a_request_that_was_refused_starts_the_model_too(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a")
+    fleet.now += 60
+    fleet.loads["a"] = ReportedLoad(0, 0.1)
+    await fleet.pass_time(0)
+    assert fleet.states() == {"a": "ready"}
+
+
+async def test_a_model_that_serves_as_a_fallback_is_busy(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a", "b", budget=SIZE, a={"fallback": "b"}, b={"scaleToZeroAfter": 5})
+    await fleet.pass_time(1, b=1)
+    for _ in range(3):
+        await fleet.pass_time(10, a=1)
+        assert fleet.states() == {"a": "asleep", "b": "ready"}
+
+
+async def test_a_failed_start_is_not_repeated_at_once(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    fleet.processes["a"].failure = StartError("No such class.", "Its log: x")
+    await fleet.pass_time(1, a=1)
+    assert (fleet.states(), fleet.members["a"].failure) == ({"a": "asleep"}, "No such class")
+    assert fleet.lines == ["a failed to start: No such class. Its log: x"]
+    await fleet.pass_time(FAILED_SECONDS / 2, a=1)
+    assert fleet.processes["a"].starts == 1
+    fleet.processes["a"].failure = None
+    await fleet.pass_time(FAILED_SECONDS, a=1)
+    assert fleet.states() == {"a": "ready"}
+
+
+async def test_a_model_beyond_the_budget_is_refused(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", budget=SIZE - 1)
+    await fleet.pass_time(1, a=1)
+    assert fleet.members["a"].failure == (
+        "needs about 100 MiB of memory, and MEMORY_BUDGET is 100 MiB"
+    )
+    assert not fleet.processes["a"].starts
+
+
+async def test_weights_are_fetched_first(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    member = fleet.members["a"]
+    member.prepared = None
+    await fleet.pass_time(1, a=1)
+    assert member.progress == "fetching weights 42 %"
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "asleep"}
+    fleet.preparing.release.set()
+    await fleet.settle()
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "ready"}
+
+
+async def test_weights_that_cannot_be_served(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    fleet.members["a"].prepared = None
+    fleet.preparing.error = CannotServe("a holds no weights.", "Name others.")
+    fleet.preparing.release.set()
+    await fleet.pass_time(1, a=1)
+    assert fleet.members["a"].failure == "a holds no weights"
+    assert fleet.lines == ["a failed to start: a holds no weights. Name others."]
+
+
+async def test_the_measured_peak_counts(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", "b", budget=2 * SIZE)
+    await fleet.pass_time(1, a=1)
+    fleet.measured = SIZE + 1
+    await fleet.supervisor._measure(fleet.members["a"])
+    fleet.measured = SIZE
+    await fleet.supervisor._measure(fleet.members["a"])
+    assert fleet.members["a"].size == SIZE + 1
+    await fleet.pass_time(1, a=1, b=1)
+    assert fleet.states() == {"a": "ready", "b": "asleep"}
