@@ -11,6 +11,11 @@ from collections.abc import Callable, Sequence
 from fleet_server.generation.stop_strings import Stops
 
 UNFINISHED = "\ufffd"
+MOST_UNFINISHED = 3
+"""Tokens at the end of a text that may be part of one character, of at most four bytes."""
+MOST_HELD = 8
+"""Tokens without text that are held back: all of them are decoded again with each new one, so a
+model that generates only bytes of no character, or special tokens, must not add to them."""
 
 
 class TextStream:
@@ -61,12 +66,30 @@ class TextStream:
     def _fresh(self, *, final: bool) -> str:
         if not self._ids:
             return ""
+        end = len(self._ids)
         before = self._decode(self._ids[self._context : self._returned])
         after = self._decode(self._ids[self._context :])
-        if len(after) <= len(before) or (after.endswith(UNFINISHED) and not final):
+        many = end - self._returned > MOST_HELD and not final
+        if after.endswith(UNFINISHED) and not final:
+            if not many:
+                return ""
+            end = self._certain()
+            after = self._decode(self._ids[self._context : end])
+        if len(after) <= len(before):
+            if many and after == before:
+                del self._ids[self._returned : end]
             return ""
-        self._context, self._returned = self._returned, len(self._ids)
+        self._context, self._returned = self._returned, end
         return after[len(before) :]
+
+    def _certain(self) -> int:
+        """The number of tokens whose text no later one changes, of a text that ends with bytes of
+        no character."""
+        last = len(self._ids) - MOST_UNFINISHED
+        for end in range(len(self._ids) - 1, last, -1):
+            if not self._decode(self._ids[self._context : end]).endswith(UNFINISHED):
+                return end
+        return last
 
     def _release(self, fresh: str, *, final: bool) -> str:
         if self.stopped:

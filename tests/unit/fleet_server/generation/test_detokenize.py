@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fleet_server.generation.detokenize import TextStream
+from fleet_server.generation.detokenize import MOST_HELD, TextStream
 
 
 def decode_bytes(ids: list[int]) -> str:
@@ -35,6 +35,44 @@ def test_a_real_replacement_character_comes_at_the_end() -> None:
     stream = TextStream(decode_bytes)
     assert stream.feed(list(b"ok\xff")) == ""
     assert stream.flush() == "ok\ufffd"
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_bytes_of_no_character_are_not_decoded_again_and_again(size: int) -> None:
+    longest = 0
+
+    def decode(ids: list[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return decode_bytes(ids)
+
+    stream = TextStream(decode)
+    ids = [0xE4] * 500 + list("日本語".encode())
+    pieces = [stream.feed(ids[at : at + size]) for at in range(0, len(ids), size)]
+    assert "".join([*pieces, stream.flush()]) == decode_bytes(ids)
+    assert longest <= 2 * (MOST_HELD + size)
+
+
+def test_characters_in_large_steps_stay_whole() -> None:
+    ids = list(("日本語 " * 20).encode()) + [0xFF] * 20 + list("👩‍👩‍👧".encode())
+    for size in range(1, len(ids)):
+        stream = TextStream(decode_bytes)
+        pieces = [stream.feed(ids[at : at + size]) for at in range(0, len(ids), size)]
+        assert "".join([*pieces, stream.flush()]) == decode_bytes(ids)
+
+
+def test_tokens_without_text_are_not_decoded_again_and_again() -> None:
+    longest = 0
+
+    def decode(ids: list[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return decode_words([each for each in ids if each])
+
+    stream = TextStream(decode)
+    pieces = [stream.feed([each]) for each in [1, 2, *[0] * 500, 3, 4]]
+    assert "".join([*pieces, stream.flush()]) == "w1 w2 w3 w4"
+    assert longest <= 2 * MOST_HELD
 
 
 def test_spaces_between_words_survive() -> None:
