@@ -230,7 +230,7 @@ SETTINGS: tuple[Setting, ...] = (
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("EXTRA_SAMPLING", "accept `top_k`, `min_p` and `repetition_penalty`, which OpenAI's API"
             " does not have", "0", parse_bool, "limits.extra_sampling", CHAT),
-    Setting("MAX_STOP", "maximum stop strings in one request", "4", int, "limits.max_stop", CHAT),
+    Setting("MAX_STOP", "maximum stop strings in one request", "32", int, "limits.max_stop", CHAT),
     Setting("REQUEST_TIMEOUT", "seconds a running request may take", "600", float,
             "limits.request_timeout"),
     Setting("MAX_NEW_TOKENS", "new tokens where neither request nor model sets a maximum", "512",

@@ -89,8 +89,9 @@ class Limits(SpecPart):
     """Maximum number of tokens of a chat prompt; the model's context by default."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """Maximum number of new tokens that a request may set; the model's context by default."""
-    max_stop: int = Field(default=4, ge=0)
-    """Maximum number of stop strings in one request."""
+    max_stop: int = Field(default=32, ge=0)
+    """Maximum number of stop strings in one request. OpenAI accepts 4; completions in editors have
+    more."""
     max_body_bytes: int | None = Field(default=None, ge=1)
     """Largest JSON body in bytes: by default 8 MiB, or 64 MiB if it may contain images."""
     max_audio_bytes: int = Field(default=25 * MIB, ge=1)

@@ -105,7 +105,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"stream_options": 5}, "stream_options"),
     ({"stop": 5}, "stop"),
     ({"stop": ["a", 5]}, "stop"),
-    ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+    ({"stop": [f"stop {n}" for n in range(33)]}, "stop"),
     ({"n": 17}, "n"),
     ({"n": "1"}, "n"),
     ({"top_k": 5}, "top_k"),

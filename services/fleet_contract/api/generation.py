@@ -37,7 +37,7 @@ class GenerationBody(FormatFields):
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Nucleus sampling: probability mass to sample from."""
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    """Texts that end generation: up to four, each of 1 to 4,096 characters."""
+    """Texts that end generation: up to 32, each of 1 to 4,096 characters."""
     stream: bool | None = None
     """Whether the response is streamed as server-sent events."""
     stream_options: StreamOptions | None = None

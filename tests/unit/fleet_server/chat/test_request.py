@@ -60,7 +60,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
         ({"n": 17}, "n"),
         ({"n": "1"}, "n"),
         ({"stop": [""]}, "stop"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": ["a"] * 33}, "stop"),
         ({"stop": 5}, "stop"),
         ({"stop": ["a", 5]}, "stop[1]"),
         ({"stop": "x" * 4097}, "stop"),

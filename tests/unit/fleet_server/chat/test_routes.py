@@ -139,7 +139,7 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
         ({"n": 17}, "n"),
         ({"n": 0}, "n"),
         ({"top_k": 40}, "top_k"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 33}, "stop"),
         ({"seed": "1"}, "seed"),
         ({"seed": 1e30}, "seed"),
         ({"logprobs": True}, "logprobs"),

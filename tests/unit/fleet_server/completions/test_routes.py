@@ -192,7 +192,7 @@ async def test_the_space_before_the_first_word_is_kept(serve: Any, scripted: Any
         ({"n": 3, "best_of": 4}, "best_of"),
         ({"best_of": 2}, "best_of"),
         ({"best_of": "1"}, "best_of"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 33}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"seed": "1"}, "seed"),
         ({"suffix": "end"}, "suffix"),
