@@ -16,6 +16,7 @@ from fleet_contract.api.generation import (
     TokenScore,
 )
 from fleet_contract.api.tools import (
+    AllowedTools,
     CalledFunction,
     Effort,
     Mode,
@@ -65,6 +66,8 @@ class ModelMessage(TypedDict):
     tool_calls: NotRequired[ToolCalls | None]
     reasoning_content: NotRequired[str | None]
     """Earlier reasoning, for templates that show it to the model."""
+    reasoning: NotRequired[str | None]
+    """Another name of `reasoning_content`, which has precedence."""
 
 
 class ToolMessage(TypedDict):
@@ -107,9 +110,10 @@ class ChatBody(GenerationBody):
     """Maximum number of new tokens."""
     tools: SkipValidation[Tools | None] = None
     """The functions that the model may call."""
-    tool_choice: SkipValidation[Mode | NamedTool | None] = None
+    tool_choice: SkipValidation[Mode | NamedTool | AllowedTools | None] = None
     """Whether the model may call tools (`auto`, the default with tools), must not (`none`), or must
-    call one (`required`, or a tool). A call that must be made follows the tool's schema."""
+    call one (`required`, or a tool), and which tools. A call that must be made follows the tool's
+    schema."""
     parallel_tool_calls: bool | None = None
     """Whether a message may have several calls; true by default."""
     logprobs: bool | None = None

@@ -62,12 +62,22 @@ class DocumentBlock(TypedDict):
     context: NotRequired[str | None]
 
 
+class ToolReferenceBlock(TypedDict):
+    """The name of a tool that the client's search for tools found. The model gets the name as a
+    text, and the tool if its loading was deferred."""
+
+    type: Literal["tool_reference"]
+    tool_name: Name
+
+
 class ToolResultBlock(TypedDict):
     """The result of a tool call. Its images follow as a message of the user."""
 
     type: Literal["tool_result"]
     tool_use_id: Text
-    content: NotRequired[str | list[TextBlock | ImageBlock | DocumentBlock] | None]
+    content: NotRequired[
+        str | list[TextBlock | ImageBlock | DocumentBlock | ToolReferenceBlock] | None
+    ]
     is_error: NotRequired[bool | None]
     """Has no effect: chat templates have no place for it."""
 
@@ -114,11 +124,26 @@ class ModelMessage(TypedDict):
     content: str | Annotated[list[ModelBlock], Field(max_length=MAX_CALLS)]
 
 
+class ToolName(TypedDict):
+    """One of the tools."""
+
+    type: Literal["tool_reference"]
+    name: Name
+
+
+class ToolChangeBlock(TypedDict):
+    """Whether the model gets a tool from now on. Chat templates have one place for tools: the last
+    change of a tool holds for the whole conversation."""
+
+    type: Literal["tool_addition", "tool_removal"]
+    tool: ToolName
+
+
 class SystemMessage(TypedDict):
     """Instructions in the middle of a conversation, where the chat template allows them."""
 
     role: Literal["system"]
-    content: str | Annotated[list[TextBlock], Field(min_length=1)]
+    content: str | Annotated[list[TextBlock | ToolChangeBlock], Field(min_length=1)]
 
 
 class Tool(TypedDict):
@@ -132,6 +157,8 @@ class Tool(TypedDict):
     strict: NotRequired[bool | None]
     """Whether the schema is enforced with `tool_choice` `auto` too, and keywords that cannot be
     enforced are errors."""
+    defer_loading: NotRequired[bool | None]
+    """Whether the model gets the tool only after a `tool_reference` or `tool_addition`."""
 
 
 Tools = Annotated[list[Tool], Field(max_length=MAX_TOOLS)]
@@ -234,7 +261,7 @@ class MessagesBody(CountTokensBody):
     top_k: int | None = Field(default=None, ge=-1, le=LARGEST)
     """Number of the most probable tokens to sample from; 0 and -1 are all."""
     stop_sequences: Annotated[list[str], Field(fail_fast=True)] | None = None
-    """Texts that end generation: up to four, each of 1 to 4,096 characters."""
+    """Texts that end generation: up to 32, each of 1 to 4,096 characters."""
     stream: bool | None = None
     """Whether the response is streamed as server-sent events."""
     metadata: Metadata | None = None

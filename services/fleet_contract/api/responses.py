@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.formats import NamedSchema
 from fleet_contract.api.generation import MOST_LOGPROBS, TokenScore
-from fleet_contract.api.tools import Effort, Mode, NamedResponseTool, ResponseTools
+from fleet_contract.api.tools import Effort, ResponseToolChoice, ResponseTools
 
 Text = Annotated[str, Field(min_length=1)]
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
@@ -57,14 +57,15 @@ class InputCall(TypedDict):
     call_id: Text
     name: Text
     arguments: str
+    namespace: NotRequired[Text | None]
 
 
 class InputCallOutput(TypedDict):
-    """The result of a function call."""
+    """The result of a function call. Its images follow as a message of the user."""
 
     type: Literal["function_call_output"]
     call_id: Text
-    output: str | list[InputText]
+    output: str | list[InputText | InputImage]
 
 
 class ReasoningText(TypedDict):
@@ -147,9 +148,10 @@ class ResponsesBody(JsonBody):
     """Whether the response is streamed as server-sent events."""
     tools: SkipValidation[ResponseTools | None] = None
     """The functions that the model may call."""
-    tool_choice: SkipValidation[Mode | NamedResponseTool | None] = None
+    tool_choice: SkipValidation[ResponseToolChoice | None] = None
     """Whether the model may call tools (`auto`, the default with tools), must not (`none`), or must
-    call one (`required`, or a tool). A call that must be made follows the tool's schema."""
+    call one (`required`, or a tool), and which tools. A call that must be made follows the tool's
+    schema."""
     parallel_tool_calls: bool | None = None
     """Whether a response may have several calls; true by default."""
     text: TextOptions | None = None
@@ -187,7 +189,8 @@ class OutputMessage(TypedDict):
 
 
 class OutputCall(TypedDict):
-    """A function call; `arguments` is the text of a JSON object."""
+    """A function call; `arguments` is the text of a JSON object. `namespace` is that of a function
+    in one."""
 
     id: str
     type: Literal["function_call"]
@@ -195,6 +198,7 @@ class OutputCall(TypedDict):
     call_id: str
     name: str
     arguments: str
+    namespace: NotRequired[str]
 
 
 class OutputReasoning(TypedDict):
@@ -289,7 +293,7 @@ class Response(TypedDict):
     store: Literal[False]
     temperature: float
     text: TextConfig
-    tool_choice: Mode | NamedResponseTool
+    tool_choice: ResponseToolChoice
     tools: list[Any]
     top_p: float
     truncation: Literal["disabled"]

@@ -9,7 +9,14 @@ from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import Message, ModelMessage, ToolMessage
-from fleet_contract.api.tools import Effort, Mode, NamedTool, TemplateVariables, Tools
+from fleet_contract.api.tools import (
+    AllowedTools,
+    Effort,
+    Mode,
+    NamedTool,
+    TemplateVariables,
+    Tools,
+)
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -41,8 +48,8 @@ class TemplateBody(JsonBody):
     """The conversation, of text only."""
     tools: SkipValidation[Tools | None] = None
     """The functions that the model may call."""
-    tool_choice: SkipValidation[Mode | NamedTool | None] = None
-    """With `none` the model gets no tools."""
+    tool_choice: SkipValidation[Mode | NamedTool | AllowedTools | None] = None
+    """With `none` the model gets no tools, with `allowed_tools` those alone."""
     reasoning_effort: Effort | None = None
     chat_template_kwargs: TemplateVariables | None = None
     """Variables of the chat template."""

@@ -53,6 +53,21 @@ class NamedTool(TypedDict):
     function: FunctionName
 
 
+class AllowedNames(TypedDict):
+    """Some of the tools: the model gets no others, and may (`auto`) or must (`required`) call one
+    of them."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_TOOLS)]
+
+
+class AllowedTools(TypedDict):
+    """The tools that may be called."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedNames
+
+
 class CalledFunction(TypedDict):
     """A function and the arguments of a call, the text of a JSON object."""
 
@@ -86,4 +101,25 @@ class NamedResponseTool(TypedDict):
     name: Name
 
 
-ResponseTools = Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)]
+class AllowedResponseTools(TypedDict):
+    """Some of the tools: the model gets no others, and may (`auto`) or must (`required`) call one
+    of them."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedResponseTool], Field(min_length=1, max_length=MAX_TOOLS)]
+
+
+class Namespace(TypedDict):
+    """Functions under a common name. The model gets them as `NAMESPACE__NAME`; calls have
+    `namespace` and `name`."""
+
+    type: Literal["namespace"]
+    name: Name
+    description: NotRequired[str | None]
+    """Precedes the description of the first function."""
+    tools: Annotated[list[ResponseTool], Field(min_length=1, max_length=MAX_TOOLS)]
+
+
+ResponseTools = Annotated[list[ResponseTool | Namespace], Field(max_length=MAX_TOOLS)]
+ResponseToolChoice = Mode | NamedResponseTool | AllowedResponseTools

@@ -16,6 +16,8 @@ from fleet_server.protocols import Message
 ROLES: dict[str, str] = {role: role for role in get_args(Role)} | {"developer": "system"}
 NO_CALLS: tuple[Any, ...] = (None, [])
 NO_TEXT = (None, "")
+REASONING = ("reasoning_content", "reasoning")
+"""Names of earlier reasoning: clients return it under the one that they read."""
 
 
 def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], list[str]]:
@@ -57,9 +59,10 @@ def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Me
     if role == "assistant":
         if message.get("tool_calls") not in NO_CALLS:
             found["tool_calls"] = read_calls(message["tool_calls"], f"{place}.tool_calls")
-        if message.get("reasoning_content") not in NO_TEXT:
-            reasoning = message["reasoning_content"]
-            found["reasoning_content"] = non_empty(reasoning, f"{place}.reasoning_content")
+        for name in REASONING:
+            if message.get(name) not in NO_TEXT:
+                found["reasoning_content"] = non_empty(message[name], f"{place}.{name}")
+                break
     if role == "tool":
         found["tool_call_id"] = non_empty(message.get("tool_call_id"), f"{place}.tool_call_id")
         if not isinstance(content, str):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fleet_contract.api.tools import MAX_TOOLS
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.generation.formats.schema import MAX_CHARS, check_size, narrowed
+from fleet_server.generation.namespaces import (
+    Entry,
+    entries,
+    full_name,
+    is_namespace,
+    prefix,
+)
 from fleet_server.generation.tool_parsers import call_grammar
 from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.protocols import OutputFormat
@@ -18,18 +26,26 @@ from fleet_server.protocols import OutputFormat
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 ANY_OBJECT = '{"type": "object"}'
 MODES = ("none", "auto", "required")
+ALLOWED = "allowed_tools"
 NAME = re.compile("[a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
     """`definition` is the function as chat templates get it, `place` that of its parameters in the
-    request."""
+    request. In a `namespace`, `name` begins with it."""
 
     name: str
     definition: dict[str, Any]
     place: str = "tools"
     strict: bool = False
+    namespace: str | None = None
+
+    @property
+    def local_name(self) -> str:
+        """The name within the namespace."""
+        namespace = self.namespace
+        return self.name if namespace is None else self.name.removeprefix(prefix(namespace))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -104,7 +120,7 @@ class ToolFields:
 
     `nested` is the key of the function in a tool and in a choice, None if its fields are those of
     the tool itself; `schema` the key of its parameters, which `needs_schema` requires; `kinds` are
-    the types of such a tool.
+    the types of such a tool. `namespaces`: tools may be within namespaces.
     """
 
     nested: str | None
@@ -112,36 +128,50 @@ class ToolFields:
     kinds: tuple[str | None, ...] = ("function",)
     longest_name: int = 64
     needs_schema: bool = False
+    namespaces: bool = False
 
 
 CHAT_TOOLS = ToolFields("function")
-RESPONSE_TOOLS = ToolFields(None)
+RESPONSE_TOOLS = ToolFields(None, namespaces=True)
 MESSAGE_TOOLS = ToolFields(None, "input_schema", (None, "custom"), 128, needs_schema=True)
 
 
-def read_tools(raw: Any, choice: Any, parallel: bool | None, fields: ToolFields) -> ToolUse:
-    """The tools of a request and its `tool_choice`. Raises BadRequest with `param`."""
-    tools = _tools(raw, fields)
-    mode, name = _choice(choice, fields)
+def read_tools(
+    raw: Any,
+    choice: Any,
+    parallel: bool | None,
+    fields: ToolFields,
+    hidden: Set[str] = frozenset(),
+) -> ToolUse:
+    """The tools of a request except those named in `hidden`, and its `tool_choice`. Raises
+    BadRequest with `param`."""
+    tools = tuple(tool for tool in _tools(raw, fields) if tool.name not in hidden)
+    chosen = _choice(choice, fields)
     if not tools:
-        if mode not in (None, "none", "auto"):
+        if chosen.mode not in (None, "none", "auto") or chosen.names is not None:
             raise BadRequest(
                 "'tool_choice' requires 'tools'.", param="tool_choice", code="tools_missing"
             )
         return NO_TOOLS
-    if mode == "none":
+    if chosen.mode == "none":
         return NO_TOOLS
-    if name is None:
-        required = tools if mode == "required" else ()
-    else:
-        required = tuple(tool for tool in tools if tool.name == name)
-        if not required:
+    allowed = tools if chosen.names is None else _named(chosen.names, tools)
+    required = allowed if chosen.mode == "required" else ()
+    shown = tools if chosen.one else allowed
+    return ToolUse(shown, required, parallel is not False, chosen.one)
+
+
+def _named(names: Sequence[str], tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """The tools that a choice names, in any namespace. Raises BadRequest for an unknown one."""
+    known = {name for tool in tools for name in (tool.name, tool.local_name)}
+    for name in names:
+        if name not in known:
             raise BadRequest(
                 f"'tool_choice' names {name!r}, which is not one of 'tools'.",
                 param="tool_choice",
                 code="unknown_tool",
             )
-    return ToolUse(tools, required, parallel is not False, name is not None)
+    return tuple(tool for tool in tools if not {tool.name, tool.local_name}.isdisjoint(names))
 
 
 def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
@@ -151,13 +181,19 @@ def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
         raise _invalid("tools", "must be a list of functions")
     if len(raw) > MAX_TOOLS:
         raise _invalid("tools", f"has {len(raw)} tools; at most {MAX_TOOLS} are accepted")
-    tools = tuple(_tool(entry, f"tools[{index}]", fields) for index, entry in enumerate(raw))
+    for index, entry in enumerate(raw):
+        if fields.namespaces and is_namespace(entry):
+            _check_namespace(entry, f"tools[{index}]", fields)
+    found = list(islice(entries(raw, namespaces=fields.namespaces), MAX_TOOLS + 1))
+    if len(found) > MAX_TOOLS:
+        raise _invalid("tools", f"has more than {MAX_TOOLS} functions")
+    tools = tuple(_tool(entry, fields) for entry in found)
     names: set[str] = set()
-    for index, tool in enumerate(tools):
+    for entry, tool in zip(found, tools, strict=True):
         if tool.name in names:
             raise BadRequest(
                 f"'tools' has two functions of the name {tool.name!r}.",
-                param=_inner(f"tools[{index}]", "name", fields),
+                param=_inner(entry.place, "name", fields),
                 code="duplicate_tool",
             )
         names.add(tool.name)
@@ -170,8 +206,18 @@ def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
     return tools
 
 
-def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
-    function = _function(entry, place, fields)
+def _check_namespace(entry: Mapping[str, Any], place: str, fields: ToolFields) -> None:
+    _name(entry, place, fields)
+    if not isinstance(entry.get("description"), str | None):
+        raise _invalid(f"{place}.description", "must be a string")
+    tools = entry.get("tools")
+    if not isinstance(tools, list) or not tools:
+        raise _invalid(f"{place}.tools", "must be a list of functions")
+
+
+def _tool(entry: Entry, fields: ToolFields) -> Tool:
+    place, namespace = entry.place, entry.namespace
+    function = _function(entry.function, place, fields)
     name = _name(function, place, fields)
     description, parameters = function.get("description"), function.get(fields.schema)
     if description is not None and not isinstance(description, str):
@@ -181,12 +227,13 @@ def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
     if not isinstance(function.get("strict", False), bool | None):
         raise _invalid(_inner(place, "strict", fields), "must be a boolean")
     check_size(parameters, _inner(place, fields.schema, fields))
+    name = full_name(namespace, name)
     definition: dict[str, Any] = {"name": name}
-    if description is not None:
-        definition["description"] = description
+    if description is not None or entry.introduction:
+        definition["description"] = "\n".join(filter(None, (entry.introduction, description)))
     definition["parameters"] = parameters or NO_PARAMETERS
     place = _inner(place, fields.schema, fields)
-    return Tool(name, definition, place, bool(function.get("strict")))
+    return Tool(name, definition, place, bool(function.get("strict")), namespace)
 
 
 def _function(entry: Any, place: str, fields: ToolFields) -> Mapping[str, Any]:
@@ -218,13 +265,46 @@ def _name(function: Mapping[str, Any], place: str, fields: ToolFields) -> str:
     return name
 
 
-def _choice(choice: Any, fields: ToolFields) -> tuple[str | None, str | None]:
-    """The mode, and the name of the tool that must be called."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What `tool_choice` asks for: a mode, and the names of the tools that may be called, None for
+    all. `one`: it names a tool, which is called once."""
+
+    mode: str | None
+    names: tuple[str, ...] | None = None
+    one: bool = False
+
+
+def _choice(choice: Any, fields: ToolFields) -> _Choice:
     if choice is None or (isinstance(choice, str) and choice in MODES):
-        return choice, None
+        return _Choice(choice)
     if not isinstance(choice, dict):
         raise _invalid("tool_choice", f"must be one of {', '.join(MODES)}, or a tool")
-    return "required", _name(_function(choice, "tool_choice", fields), "tool_choice", fields)
+    if choice.get("type") == ALLOWED:
+        return _allowed(choice, fields)
+    name = _name(_function(choice, "tool_choice", fields), "tool_choice", fields)
+    return _Choice("required", (name,), one=True)
+
+
+def _allowed(choice: Mapping[str, Any], fields: ToolFields) -> _Choice:
+    """Some of the tools, any of which may or must be called."""
+    place = "tool_choice"
+    allowed: Any = choice
+    if fields.nested is not None:
+        place, allowed = f"tool_choice.{ALLOWED}", choice.get(ALLOWED)
+    if not isinstance(allowed, dict):
+        raise _invalid(place, "must be an object")
+    mode, tools = allowed.get("mode"), allowed.get("tools")
+    if mode not in ("auto", "required"):
+        raise _invalid(f"{place}.mode", "must be auto or required")
+    if not isinstance(tools, list) or not 0 < len(tools) <= MAX_TOOLS:
+        raise _invalid(f"{place}.tools", f"must be a list of 1 to {MAX_TOOLS} tools")
+    places = [f"{place}.tools[{number}]" for number in range(len(tools))]
+    names = [
+        _name(_function(tool, where, fields), where, fields)
+        for tool, where in zip(tools, places, strict=True)
+    ]
+    return _Choice(mode, tuple(names))
 
 
 def _inner(place: str, name: str, fields: ToolFields) -> str:

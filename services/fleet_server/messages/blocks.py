@@ -15,14 +15,17 @@ from fleet_server.protocols import Message
 
 Parts = list[dict[str, Any]]
 Value = TypeVar("Value", str, bool)
+TOOL_CHANGES = {"tool_addition": True, "tool_removal": False}
 NAMES: dict[type[Any], str] = {str: "string", bool: "boolean"}
 
 
 class MessageReader:
-    """Reads one conversation. `images` are those of the messages, in order."""
+    """Reads one conversation. `images` are those of the messages, in order; `offered` has the names
+    of tools that the messages add or remove, and whether the model gets them."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.images: list[ImageUrl] = []
+        self.offered: dict[str, bool] = {}
         self._spec = spec
         self._messages: list[Message] = []
 
@@ -61,6 +64,12 @@ class MessageReader:
             raise invalid(f"{place}.role", "must be user, assistant or system")
         place = f"{place}.content"
         if role == "system":
+            if isinstance(content, list):
+                content = [
+                    block
+                    for index, block in enumerate(content)
+                    if not self._changes_tools(block, f"{place}[{index}]")
+                ]
             self._add("system", self._parts(content, place, images=False))
             return
         if isinstance(content, str):
@@ -89,12 +98,36 @@ class MessageReader:
         call_id = non_empty(block.get("tool_use_id"), f"{place}.tool_use_id")
         _optional(block, "is_error", bool, place)
         content = block.get("content")
+        if isinstance(content, list):
+            content = [
+                self._referenced(each, f"{place}.content[{index}]")
+                for index, each in enumerate(content)
+            ]
         parts = [] if content in (None, []) else self._parts(content, f"{place}.content")
         texts = [part["text"] for part in parts if part["type"] == "text"]
         self._messages.append(
             {"role": "tool", "tool_call_id": call_id, "content": "\n".join(texts)}
         )
         return [part for part in parts if part["type"] == "image"]
+
+    def _changes_tools(self, block: Any, place: str) -> bool:
+        """Whether a block adds or removes a tool, which is noted."""
+        kind = _kind(block, place)
+        if kind not in TOOL_CHANGES:
+            return False
+        tool, place = block.get("tool"), f"{place}.tool"
+        if (reference := _kind(tool, place)) != "tool_reference":
+            raise _unsupported(reference, place, "tool_reference")
+        self.offered[non_empty(tool.get("name"), f"{place}.name")] = TOOL_CHANGES[kind]
+        return True
+
+    def _referenced(self, block: Any, place: str) -> Any:
+        """A reference to a tool as a text; any other block unchanged."""
+        if _kind(block, place) != "tool_reference":
+            return block
+        name = non_empty(block.get("tool_name"), f"{place}.tool_name")
+        self.offered[name] = True
+        return {"type": "text", "text": f"The tool {name} is loaded."}
 
     def _assistant(self, blocks: Sequence[Any], place: str) -> None:
         texts: Parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -89,16 +90,19 @@ def _request(given: CountTokensBody, spec: ModelSpec) -> MessagesRequest:
         )
     options = GenerationOptions(
         max_tokens=1, temperature=0, top_p=1, include_usage=True, output=_output(given),
-        tools=_tools(given), adapter=adapter_of(given.model, spec),
+        tools=_tools(given, reader.offered), adapter=adapter_of(given.model, spec),
         reasoning_tokens=_reasoning_tokens(given),
     )  # fmt: skip
     return MessagesRequest(messages, reader.images, options, given)
 
 
-def _tools(given: CountTokensBody) -> ToolUse:
+def _tools(given: CountTokensBody, offered: Mapping[str, bool]) -> ToolUse:
+    """The tools that the model gets; `offered` are those that the messages add or remove."""
     raw: Any = given.tool_choice
+    shown = {**dict.fromkeys(_deferred(given.tools), False), **offered}
+    hidden = {name for name, is_shown in shown.items() if not is_shown}
     if raw is None:
-        return read_tools(given.tools, None, None, MESSAGE_TOOLS)
+        return read_tools(given.tools, None, None, MESSAGE_TOOLS, hidden)
     kind = raw.get("type") if isinstance(raw, dict) else None
     if kind not in (*MODES, "tool"):
         raise invalid("tool_choice.type", "must be one of auto, any, tool, none")
@@ -106,7 +110,19 @@ def _tools(given: CountTokensBody) -> ToolUse:
     if not isinstance(alone, bool | None):
         raise invalid("tool_choice.disable_parallel_tool_use", "must be a boolean")
     choice = MODES.get(kind) or {"name": raw.get("name")}
-    return read_tools(given.tools, choice, not alone, MESSAGE_TOOLS)
+    return read_tools(given.tools, choice, not alone, MESSAGE_TOOLS, hidden)
+
+
+def _deferred(tools: Any) -> set[str]:
+    """The names of tools whose loading is deferred. Raises BadRequest."""
+    found: set[str] = set()
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        value = tool.get("defer_loading") if isinstance(tool, dict) else None
+        if not isinstance(value, bool | None):
+            raise invalid(f"tools[{index}].defer_loading", "must be a boolean")
+        if value and isinstance(tool.get("name"), str):
+            found.add(tool["name"])
+    return found
 
 
 def _reasoning_tokens(given: CountTokensBody) -> int | None:

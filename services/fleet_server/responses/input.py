@@ -10,6 +10,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import ROLES, content_of
 from fleet_server.chat.parts import INSTEAD, ImageUrl, refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
+from fleet_server.generation.namespaces import full_name
 from fleet_server.protocols import Message
 
 TEXTS = ("input_text", "output_text")
@@ -22,6 +23,8 @@ class InputReader:
         self.images: list[ImageUrl] = []
         self._spec = spec
         self._messages: list[Message] = []
+        self._pictures: list[dict[str, Any]] = []
+        """Images in the results of calls before this item."""
         self._thoughts: list[str] = []
         """Reasoning in front of the next message or call of the model."""
 
@@ -35,6 +38,7 @@ class InputReader:
             )
         for index, item in enumerate(value):
             self._add(item, f"input[{index}]")
+        self._show_images()
         name_results(self._messages)
         if not any(message["content"] or message.get("tool_calls") for message in self._messages):
             raise BadRequest("The input is empty.", param="input", code="empty_input")
@@ -51,7 +55,10 @@ class InputReader:
         and so does the reasoning before them."""
         if not isinstance(item, dict):
             raise invalid(place, "must be an object")
-        match item.get("type", "message"):
+        kind = item.get("type", "message")
+        if kind != "function_call_output":
+            self._show_images()
+        match kind:
             case "message":
                 self._messages.append(self._message(item, place))
             case "function_call":
@@ -60,7 +67,7 @@ class InputReader:
                     self._messages.append({"role": "assistant", "content": ""})
                 self._messages[-1].setdefault("tool_calls", []).append(call)
             case "function_call_output":
-                self._messages.append(_result(item, place))
+                self._result(item, place)
             case "reasoning":
                 self._thoughts.extend(_thoughts(item.get("content"), f"{place}.content"))
                 return
@@ -71,6 +78,22 @@ class InputReader:
                     param=f"{place}.type",
                 )
         self._take_thoughts()
+
+    def _result(self, item: dict[str, Any], place: str) -> None:
+        """Add the result of a call; its images wait for the results that follow it."""
+        call_id = non_empty(item.get("call_id"), f"{place}.call_id")
+        output = item.get("output")
+        content = "" if output == [] else self._content(output, f"{place}.output")
+        if not isinstance(content, str):
+            self._pictures += [part for part in content if part["type"] == "image"]
+            content = "\n".join(part["text"] for part in content if part["type"] == "text")
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
+
+    def _show_images(self) -> None:
+        """Add the images in results as a message of the user: messages of tools hold text only."""
+        if self._pictures:
+            self._messages.append({"role": "user", "content": self._pictures})
+            self._pictures = []
 
     def _take_thoughts(self) -> None:
         """Give reasoning to the last message if it is the model's."""
@@ -113,7 +136,7 @@ def _is_image(part: Any) -> bool:
     return isinstance(part, dict) and part.get("type") == "input_image"
 
 
-def _joined(content: Any, place: str, spec: ModelSpec | None = None) -> str:
+def _joined(content: Any, place: str, spec: ModelSpec) -> str:
     if isinstance(content, list) and content:
         return "\n".join(_text(part, f"{place}[{n}]", spec) for n, part in enumerate(content))
     if not isinstance(content, str):
@@ -121,10 +144,9 @@ def _joined(content: Any, place: str, spec: ModelSpec | None = None) -> str:
     return content
 
 
-def _text(part: Any, place: str, spec: ModelSpec | None) -> str:
-    """The text of a part. `spec` is None where only texts are possible."""
+def _text(part: Any, place: str, spec: ModelSpec) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    if spec is not None and isinstance(kind, str) and kind in INSTEAD:
+    if isinstance(kind, str) and kind in INSTEAD:
         raise refused_part(kind, place, spec)
     if kind not in TEXTS:
         raise invalid(f"{place}.type", f"must be one of {', '.join(TEXTS)}")
@@ -136,19 +158,15 @@ def _text(part: Any, place: str, spec: ModelSpec | None) -> str:
 
 def _call(item: dict[str, Any], place: str) -> dict[str, Any]:
     name = non_empty(item.get("name"), f"{place}.name")
+    namespace = item.get("namespace")
+    if namespace is not None:
+        namespace = non_empty(namespace, f"{place}.namespace")
     arguments = read_arguments(item.get("arguments"), f"{place}.arguments")
     return {
         "id": non_empty(item.get("call_id"), f"{place}.call_id"),
         "type": "function",
-        "function": {"name": name, "arguments": arguments},
+        "function": {"name": full_name(namespace, name), "arguments": arguments},
     }
-
-
-def _result(item: dict[str, Any], place: str) -> Message:
-    call_id = non_empty(item.get("call_id"), f"{place}.call_id")
-    output = item.get("output")
-    content = "" if output == [] else _joined(output, f"{place}.output")
-    return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 def _thoughts(content: Any, place: str) -> Iterator[str]:

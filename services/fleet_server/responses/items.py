@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fleet_contract.api.generation import TokenScore
-from fleet_contract.api.responses import OutputItem, OutputText, ReasoningText
+from fleet_contract.api.responses import OutputCall, OutputItem, OutputText, ReasoningText
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Kind = Literal["message", "reasoning", "function_call"]
@@ -23,6 +23,7 @@ class Item:
     parts: list[str] = field(default_factory=list)
     call_id: str = ""
     name: str = ""
+    namespace: str | None = None
     status: Status = "in_progress"
     scores: list[TokenScore] = field(default_factory=list)
     id: str = field(init=False)
@@ -52,10 +53,13 @@ class Item:
 
     def _item(self, status: Status, content: list[Any], arguments: str) -> OutputItem:
         if self.kind == "function_call":
-            return {
+            call: OutputCall = {
                 "id": self.id, "type": "function_call", "status": status,
                 "call_id": self.call_id, "name": self.name, "arguments": arguments,
             }  # fmt: skip
+            if self.namespace is not None:
+                call["namespace"] = self.namespace
+            return call
         if self.kind == "reasoning":
             return {
                 "id": self.id, "type": "reasoning", "status": status, "summary": [],

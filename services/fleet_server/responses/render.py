@@ -15,7 +15,7 @@ from fleet_contract.api.responses import (
     TextFormat,
     TextOptions,
 )
-from fleet_contract.api.tools import ResponseTool
+from fleet_contract.api.tools import Namespace, ResponseTool
 from fleet_contract.errors import FleetError
 from fleet_server.generation.choices import Choice
 from fleet_server.generation.pieces import (
@@ -48,6 +48,9 @@ class ResponseRenderer(Renderer):
         self._events = 0
         self._scores: list[TokenScore] = []
         """Of tokens that have no text yet."""
+        self._names = {
+            tool.name: (tool.namespace, tool.local_name) for tool in parsed.options.tools.tools
+        }
 
     def whole(self, choices: Sequence[Choice], counts: Counts) -> Response:
         [choice] = choices
@@ -58,7 +61,9 @@ class ResponseRenderer(Renderer):
             scores = [token.body() for token in choice.logprobs]
             self._items.append(Item("message", [made.text], scores=scores))
         for each in made.calls:
-            self._items.append(Item("function_call", [each.arguments], each.id, each.name))
+            call = self._call(each.id, each.name)
+            call.parts.append(each.arguments)
+            self._items.append(call)
         for item in self._items:
             item.status = "completed"
         self._items[-1].status = status
@@ -103,11 +108,16 @@ class ResponseRenderer(Renderer):
                 yield from self._within("reasoning")
                 yield self._in_part("response.reasoning_text.delta", delta=text)
             case CallStart(_, call_id, name):
-                yield from self._open(Item("function_call", [], call_id, name))
+                yield from self._open(self._call(call_id, name))
                 return
             case CallArguments(_, text):
                 yield self._in_item("response.function_call_arguments.delta", delta=text)
         self._items[-1].parts.append(text)
+
+    def _call(self, call_id: str, name: str) -> Item:
+        """An item for the call of a function, by the name that the model has for it."""
+        namespace, name = self._names.get(name, (None, name))
+        return Item("function_call", [], call_id, name, namespace)
 
     def _within(self, kind: Literal["message", "reasoning"]) -> Iterator[bytes]:
         """Open an item of `kind`, unless the last one is."""
@@ -231,8 +241,11 @@ def _format(given: TextOptions | None) -> TextFormat:
     }  # fmt: skip
 
 
-def _shown(tool: ResponseTool) -> dict[str, Any]:
+def _shown(tool: ResponseTool | Namespace) -> dict[str, Any]:
     """A tool as OpenAI's API returns it, with all fields."""
+    if tool["type"] == "namespace":
+        functions = [_shown(each) for each in tool["tools"]]
+        return {**tool, "description": tool.get("description") or "", "tools": functions}
     return {"description": None, "parameters": None, "strict": None, **tool}
 
 

@@ -281,6 +281,8 @@ def with_call(**more: Any) -> list[Any]:
          "messages[1].tool_calls[0].function.arguments", "invalid_arguments"),
         ([{"role": "assistant", "content": "x", "reasoning_content": 5}],
          "messages[0].reasoning_content", "invalid_value"),
+        ([{"role": "assistant", "content": "x", "reasoning": 5}],
+         "messages[0].reasoning", "invalid_value"),
     ],
 )  # fmt: skip
 async def test_wrong_histories_are_refused(
@@ -289,6 +291,17 @@ async def test_wrong_histories_are_refused(
     with serve(made(scripted, "x")) as live:
         error = await live.refused(messages=messages)
     assert (error["param"], error["code"]) == (param, code)
+
+
+async def test_earlier_reasoning_has_two_names(serve: Any, scripted: Any) -> None:
+    """Clients return it under the one that they read in the response."""
+    made = [{"content": "x", "reasoning": "a"}, {"reasoning_content": "b", "reasoning": "c"},
+            {"content": "x", "reasoning": None}]  # fmt: skip
+    messages = [HELLO, *({"role": "assistant", **each} for each in made), HELLO]
+    with serve(scripted("x", supports=ALL, chat_template=QWEN3)) as live:
+        assert (await live.chat(messages=messages)).status_code == 200
+        ((found, _),) = live.model.prompts
+    assert [message.get("reasoning_content") for message in found[1:-1]] == ["a", "b", None]
 
 
 async def test_calls_count_as_text(serve: Any, scripted: Any) -> None:

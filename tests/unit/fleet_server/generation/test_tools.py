@@ -32,6 +32,10 @@ def named(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name}}
 
 
+def allowed(*tools: Any, mode: str = "auto") -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
+
+
 def test_templates_get_name_description_and_parameters() -> None:
     used = read([tool(description="F.", parameters=SCHEMA, strict=True, other=1), tool("g")])
     assert used.definitions == [
@@ -52,6 +56,14 @@ def test_the_choice_of_tools(choice: Any, required: list[str]) -> None:
     assert [each.name for each in used.required] == required
     assert len(used.tools) == 2
     assert not used.parallel
+
+
+@pytest.mark.parametrize(("mode", "required"), [("auto", []), ("required", ["g", "h"])])
+def test_only_allowed_tools_are_shown(mode: str, required: list[str]) -> None:
+    used = read([tool(), tool("g"), tool("h")], allowed(named("h"), named("g"), mode=mode))
+    assert [each.name for each in used.tools] == ["g", "h"]
+    assert [each.name for each in used.required] == required
+    assert used.several
 
 
 @pytest.mark.parametrize("tools", [None, []])
@@ -116,7 +128,24 @@ def test_how_many_calls_must_be_made(choice: Any, parallel: bool, several: bool)
         ([tool()], "any", "tool_choice", "invalid_value"),
         ([tool()], 5, "tool_choice", "invalid_value"),
         ([tool()], {"type": "function"}, "tool_choice.function", "invalid_value"),
-        ([tool()], {"type": "allowed_tools"}, "tool_choice.type", "unsupported_parameter"),
+        ([tool()], {"type": "allowed_tools"}, "tool_choice.allowed_tools", "invalid_value"),
+        ([tool()], allowed(mode="none"), "tool_choice.allowed_tools.mode", "invalid_value"),
+        ([tool()], allowed(), "tool_choice.allowed_tools.tools", "invalid_value"),
+        ([tool()], allowed(5), "tool_choice.allowed_tools.tools[0]", "invalid_value"),
+        ([tool()], allowed(named("f"), named("g")), "tool_choice", "unknown_tool"),
+        (None, allowed(named("f")), "tool_choice", "tools_missing"),
+        (
+            [tool()],
+            {"type": "custom", "custom": {"name": "f"}},
+            "tool_choice.type",
+            "unsupported_parameter",
+        ),
+        (
+            [{"type": "namespace", "name": "n", "tools": []}],
+            None,
+            "tools[0].type",
+            "unsupported_parameter",
+        ),
         ([tool()], named("g"), "tool_choice", "unknown_tool"),
         ([], "required", "tool_choice", "tools_missing"),
         (None, named("f"), "tool_choice", "tools_missing"),
@@ -138,3 +167,73 @@ def test_responses_write_the_function_into_the_tool() -> None:
     assert caught.value.param == "tools[1].name"
     with pytest.raises(UnsupportedParameter):
         read_tools([{"type": "mcp"}], None, None, RESPONSE_TOOLS)
+
+
+def response_tool(name: Any = "f", **more: Any) -> dict[str, Any]:
+    return {"type": "function", "name": name, **more}
+
+
+def namespace(*tools: Any, name: Any = "crm", **more: Any) -> dict[str, Any]:
+    return {"type": "namespace", "name": name, "tools": list(tools), **more}
+
+
+def read_response(tools: Any, choice: Any = None) -> ToolUse:
+    return read_tools(tools, choice, None, RESPONSE_TOOLS)
+
+
+def test_models_get_functions_of_namespaces_under_longer_names() -> None:
+    used = read_response(
+        [
+            response_tool("get"),
+            namespace(
+                response_tool("get", description="Get.", strict=True), response_tool("put"),
+                description="Customers.",
+            ),
+            namespace(response_tool("get"), name="mcp__files__"),
+        ]
+    )  # fmt: skip
+    assert [(each.name, each.namespace, each.local_name) for each in used.tools] == [
+        ("get", None, "get"), ("crm__get", "crm", "get"), ("crm__put", "crm", "put"),
+        ("mcp__files__get", "mcp__files__", "get"),
+    ]  # fmt: skip
+    descriptions = [each["function"].get("description") for each in used.definitions]
+    assert descriptions == [None, "Customers.\nGet.", None, None]
+    assert [each.place for each in used.tools][1] == "tools[1].tools[0].parameters"
+
+
+@pytest.mark.parametrize(
+    ("name", "required"),
+    [("put", ["crm__put"]), ("crm__get", ["crm__get"]), ("get", ["get", "crm__get"])],
+)
+def test_a_choice_names_functions_with_or_without_their_namespace(
+    name: str, required: list[str]
+) -> None:
+    tools = [response_tool("get"), namespace(response_tool("get"), response_tool("put"))]
+    used = read_response(tools, response_tool(name))
+    assert [each.name for each in used.required] == required
+    assert not used.several
+
+
+@pytest.mark.parametrize(
+    ("tools", "param", "code"),
+    [
+        ([namespace(name="a b")], "tools[0].name", "invalid_value"),
+        ([namespace()], "tools[0].tools", "invalid_value"),
+        ([namespace(description=5)], "tools[0].description", "invalid_value"),
+        ([{**namespace(), "tools": "f"}], "tools[0].tools", "invalid_value"),
+        ([namespace("f")], "tools[0].tools[0]", "invalid_value"),
+        ([namespace(response_tool("a b"))], "tools[0].tools[0].name", "invalid_value"),
+        ([namespace(namespace(response_tool()))], "tools[0].tools[0].type",
+         "unsupported_parameter"),
+        ([namespace({"type": "custom", "name": "f"})], "tools[0].tools[0].type",
+         "unsupported_parameter"),
+        ([response_tool("crm__f"), namespace(response_tool())], "tools[1].tools[0].name",
+         "duplicate_tool"),
+        ([namespace(*(response_tool(f"f{n}") for n in range(MAX_TOOLS + 1)))], "tools",
+         "invalid_value"),
+    ],
+)  # fmt: skip
+def test_errors_in_namespaces(tools: Any, param: str, code: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read_response(tools)
+    assert (caught.value.param, caught.value.code) == (param, code)

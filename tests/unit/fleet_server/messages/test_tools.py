@@ -38,6 +38,53 @@ def check(message: Any) -> None:
     assert message.stop_reason == "tool_use"
 
 
+async def test_deferred_tools_are_hidden_until_a_reference(
+    serve: Any, scripted: Any, client_of: Any
+) -> None:
+    """As Claude Code sends them, which searches its tools itself."""
+    search, late = {**TOOLS[0], "name": "search"}, {**TOOLS[0], "defer_loading": True}
+    tools = [search, late, {**late, "name": "never"}]
+    use = {"type": "tool_use", "id": "t1", "name": "search", "input": {}}
+    found = [{"type": "tool_reference", "tool_name": "f"}]
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": found}
+    turns = [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    fields = HELLO | {"tools": tools}
+    with serve(made(scripted, CALL)) as live:
+        async with client_of(live) as client:
+            hidden = await client.messages.create(**fields)
+            shown = await client.messages.create(**fields | {"messages": HELLO["messages"] + turns})
+        (_, before), (messages, after) = live.model.prompts
+    assert [tool["function"]["name"] for tool in before.tools] == ["search"]
+    assert [tool["function"]["name"] for tool in after.tools] == ["search", "f"]
+    assert messages[-1]["content"] == "The tool f is loaded."
+    assert hidden.stop_reason == "end_turn"
+    assert [block.name for block in shown.content] == ["f"]
+
+
+async def test_tools_are_added_and_removed_in_the_middle(serve: Any, scripted: Any) -> None:
+    def change(kind: str, name: str) -> dict[str, Any]:
+        return {"type": kind, "tool": {"type": "tool_reference", "name": name}}
+
+    names = ("a", "b", "c", "d")
+    tools = [{**TOOLS[0], "name": name, "defer_loading": name != "a"} for name in names]
+    changes = [change("tool_addition", "b"), change("tool_addition", "c"),
+               change("tool_removal", "a"), change("tool_removal", "c")]  # fmt: skip
+    text = {"type": "text", "text": "Be brief."}
+    wrong = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {}}}
+    with serve(made(scripted, "x")) as live:
+        for content in (changes, [*changes, text]):
+            said = [*HELLO["messages"], {"role": "system", "content": content}]
+            answer = await live.chat(**HELLO | {"tools": tools, "messages": said})
+            assert answer.status_code == 200, answer.text
+        said = [*HELLO["messages"], {"role": "system", "content": [wrong]}]
+        error = await live.refused(**HELLO | {"tools": tools, "messages": said})
+        (silent, arguments), (messages, _) = live.model.prompts
+    assert [tool["function"]["name"] for tool in arguments.tools] == ["b"]
+    assert [message["role"] for message in silent] == ["user"]
+    assert messages[-1] == {"role": "system", "content": "Be brief."}
+    assert error["param"] == "messages[1].content[0].tool.type"
+
+
 async def test_a_message_has_a_block_for_each_part(
     serve: Any, scripted: Any, client_of: Any
 ) -> None:

@@ -82,11 +82,6 @@ def test_the_number_of_images_is_limited() -> None:
     assert (error.param, "2 images" in error.message) == ("input", True)
 
 
-def test_results_of_calls_are_text() -> None:
-    error = refusal(USER, CALL, RESULT | {"output": [image("a")]}, vision=True)
-    assert error.param == "input[2].output[0].type"
-
-
 async def test_a_vision_model_gets_the_pictures(serve: Any, scripted: Any) -> None:
     seen: list[Any] = []
 
@@ -146,3 +141,25 @@ def test_reasoning_belongs_to_the_next_turn_of_the_model(
 )
 def test_malformed_reasoning_is_refused(content: Any, param: str) -> None:
     assert refusal(USER, {"type": "reasoning", "content": content}).param == param
+
+
+def test_images_in_results_follow_the_results_as_a_message_of_the_user() -> None:
+    reading = reader(vision=True)
+    picture = {**RESULT, "output": [text("seen"), image("data:a")]}
+    other = {**CALL, "call_id": "c2"}
+    messages = reading.read(
+        [USER, CALL, other, picture, {**RESULT, "call_id": "c2"}, user(text("and"))]
+    )
+    assert [message["role"] for message in messages] == [
+        "user", "assistant", "tool", "tool", "user", "user",
+    ]  # fmt: skip
+    assert (messages[2]["content"], messages[3]["content"]) == ("seen", "x")
+    assert messages[4]["content"] == [{"type": "image"}]
+    assert [each.place for each in reading.images] == ["input[3].output[1].image_url"]
+    assert reading.read([USER, CALL, picture])[-1]["content"] == [{"type": "image"}]
+
+
+def test_images_in_results_are_for_models_that_read_images() -> None:
+    error = refusal(USER, CALL, {**RESULT, "output": [image("data:a")]})
+    assert error.param == "input[2].output[0]"
+    assert "modalities.input" in error.message

@@ -137,11 +137,38 @@ async def test_calls_and_their_outputs_are_one_turn_of_the_model(serve: Any, scr
     ]
 
 
+async def test_calls_have_the_namespace_of_their_function(
+    serve: Any, scripted: Any, client_of: Any
+) -> None:
+    tools: Any = [{"type": "namespace", "name": "crm", "tools": TOOLS}, TOOLS[1]]
+    earlier = {**CALLED, "namespace": "crm"}
+    text = "".join(f"<tool_call>\n{json_of((name, {}))}\n</tool_call>" for name in ("crm__f", "g"))
+    with serve(made(scripted, text)) as live:
+        async with client_of(live) as client:
+            answer = await client.responses.create(
+                model="scripted", input=[USER, earlier, RESULT], tools=tools
+            )
+            stream = await client.responses.create(
+                model="scripted", input="hello", tools=tools, stream=True
+            )
+            events: list[Any] = [event async for event in stream]
+        messages, arguments = live.model.prompts[0]
+    assert [tool["function"]["name"] for tool in arguments.tools] == ["crm__f", "crm__g", "g"]
+    assert messages[1]["tool_calls"][0]["function"]["name"] == "crm__f"
+    assert messages[2]["name"] == "crm__f"
+    added = [event.item for event in events if event.type == "response.output_item.added"]
+    for calls in (answer.output, events[-1].response.output, added):
+        assert [(call.namespace, call.name) for call in calls] == [("crm", "f"), (None, "g")]
+    assert answer.tools[0].description == ""
+    assert [tool.name for tool in answer.tools[0].tools] == ["f", "g"]
+
+
 @pytest.mark.parametrize(
     ("item", "param", "code"),
     [
         ({**CALLED, "call_id": None}, "input[1].call_id", "invalid_value"),
         ({**CALLED, "name": ""}, "input[1].name", "invalid_value"),
+        ({**CALLED, "namespace": 5}, "input[1].namespace", "invalid_value"),
         ({**CALLED, "arguments": {}}, "input[1].arguments", "invalid_value"),
         ({**CALLED, "arguments": "[1]"}, "input[1].arguments", "invalid_arguments"),
         ({**RESULT, "call_id": 5}, "input[1].call_id", "invalid_value"),
