@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.decide.observed import Ref
+from fleet_operator.decide.replica_writers import DEPLOYMENT
+from fleet_operator.decide.server_set import read_status
 from fleet_operator.resources import ownership
 from fleet_operator.resources.views import Raw
 
@@ -34,15 +36,16 @@ class ChildCache:
         self._taken: dict[str, dict[Ref, TakenName]] = defaultdict(dict)
 
     def put(self, kind: str, raw: Raw) -> ModelKey | None:
-        """Store an object; None if this version of it is known."""
+        """Store an object; None if nothing has changed that decisions depend on."""
         meta = raw["metadata"]
         ref, key = Ref(kind, meta["name"]), _model_key(kind, raw)
         if key is not None and ownership.refers_to_its_model(kind, raw):
             self._taken[meta["namespace"]].pop(ref, None)
-            if is_known(self._related[key].get(ref), raw):
+            known = self._related[key].get(ref)
+            if is_known(known, raw):
                 return None
-            self._related[key][ref] = slim(raw)
-            return key
+            self._related[key][ref] = new = slim(raw)
+            return None if known is not None and _decides_the_same(kind, known, new) else key
         self._taken[meta["namespace"]][ref] = TakenName(
             meta["uid"], meta.get("resourceVersion", ""), _is_labelled(raw)
         )
@@ -144,6 +147,21 @@ def slim(raw: Raw) -> Raw:
     """The object without managedFields, often its largest field and never read."""
     meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
     return {**raw, "metadata": meta}
+
+
+def _decides_the_same(kind: str, known: Raw, new: Raw) -> bool:
+    """Whether decisions read nothing that differs.
+
+    A starting Deployment has several versions that only count its pods, which are observed
+    themselves.
+    """
+    if kind == DEPLOYMENT and read_status(known) == read_status(new):
+        known, new = ({**raw, "status": None} for raw in (known, new))
+    return _without_version(known) == _without_version(new)
+
+
+def _without_version(raw: Raw) -> Raw:
+    return {**raw, "metadata": {**raw["metadata"], "resourceVersion": None}}
 
 
 def _model_key(kind: str, raw: Raw) -> ModelKey | None:

@@ -14,6 +14,10 @@ from fleet_operator.controller.cache import Key
 MAX_BACKOFF = 60.0
 SOON_SECONDS = 0.1
 """Delay that gathers changes: a starting pod and its Deployment change several times in a row."""
+SOON_KEYS = 4
+"""Keys up to which the delay is that; with more at a time it is longer in proportion, because each
+reconcile delays the changes themselves where the machine is shared with the API server."""
+LONGEST_SOON = 1.0
 
 
 class WorkQueue:
@@ -26,6 +30,7 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._later: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
+        self._gathering: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._progressed = clock()
         self._wake = asyncio.Event()
@@ -53,20 +58,18 @@ class WorkQueue:
             self._wake.set()
 
     def add_soon(self, keys: Iterable[Key]) -> None:
-        """Enqueue keys after `SOON_SECONDS`, so that several changes lead to one reconcile."""
+        """Enqueue keys after a short delay, so that several changes lead to one reconcile."""
         for key in keys:
-            if key not in self._ready:
-                self.add_later(key, SOON_SECONDS)
+            if key not in self._ready and key not in self._gathering:
+                seconds = SOON_SECONDS * (len(self._gathering) + 1) / SOON_KEYS
+                due = self._clock() + min(max(SOON_SECONDS, seconds), LONGEST_SOON)
+                if self._add_at(key, due):
+                    self._gathering[key] = due
 
     def add_later(self, key: Key, seconds: float) -> None:
         """Enqueue a key in `seconds`; the earlier of two delays counts."""
-        due = self._clock() + seconds
-        if due < self._due.get(key, float("inf")):
-            self._due[key] = due
-            # An older entry of the key stays in the heap; `_promote` skips it.
-            heapq.heappush(self._later, (due, key))
-            if self._later[0] == (due, key):
-                self._wake.set()
+        if self._add_at(key, self._clock() + seconds):
+            self._gathering.pop(key, None)
 
     async def take(self) -> Key:
         """The next key, which is being worked on until `done`."""
@@ -80,6 +83,9 @@ class WorkQueue:
                     key = next(iter(self._ready))
                     del self._ready[key]
                     self._working[key] = self._clock()
+                    # This reconcile sees the changes that were gathered until now.
+                    if self._gathering.pop(key, None) is not None:
+                        del self._due[key]
                     return key
                 self._wake.clear()
                 wait = self._later[0][0] - self._clock() if self._later else None
@@ -111,6 +117,7 @@ class WorkQueue:
         """Drop failures and delays of a deleted model."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
+        self._gathering.pop(key, None)
 
     @property
     def depth(self) -> int:
@@ -133,12 +140,24 @@ class WorkQueue:
             begun.append(max(since, self._progressed))
         return self._clock() - min(begun) if begun else 0.0
 
+    def _add_at(self, key: Key, due: float) -> bool:
+        """Enqueue a key at `due`, unless it is due earlier; returns whether it was not."""
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            # An older entry of the key stays in the heap; `_promote` skips it.
+            heapq.heappush(self._later, (due, key))
+            if self._later[0] == (due, key):
+                self._wake.set()
+            return True
+        return False
+
     def _promote(self) -> None:
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             due, key = heapq.heappop(self._later)
             if self._due.get(key) == due:
                 del self._due[key]
+                self._gathering.pop(key, None)
                 if key not in self._working and key not in self._ready:
                     self._ready[key] = now
                 elif key in self._working:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fleet_operator import quota
 from fleet_operator.decide.diagnosis import Diagnosis, Stage, diagnose
@@ -84,17 +85,15 @@ class ServerSet:
 
     def deployment_problem(self) -> Diagnosis | None:
         """What the Deployment reports: pods refused by quota or policy, deadline exceeded."""
-        status = (self.deployment or {}).get("status") or {}
-        for condition in status.get("conditions") or ():
-            kind, holds = condition["type"], condition["status"]
-            message = condition.get("message", "")
-            if kind == "ReplicaFailure" and holds == "True":
+        for condition in problem_conditions(self.deployment or {}):
+            kind, message = condition["type"], condition.get("message", "")
+            if kind == "ReplicaFailure":
                 if quota.is_used_up(message):
                     return Diagnosis(Stage.SCHEDULING, QUOTA, message)
                 # The condition has no code, only the API server's text.
                 lasts = not any(part in message for part in PASSING_ERRORS)
                 return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=lasts)
-            if kind == "Progressing" and holds == "False" and not self.is_complete:
+            if not self.is_complete:
                 return Diagnosis(Stage.SCHEDULING, "DeadlineExceeded", message, failed=True)
         return None
 
@@ -106,14 +105,34 @@ def applied_version(deployment: Raw | None) -> str:
     return str(labels.get(LABEL_TEMPLATE, ""))
 
 
+def problem_conditions(deployment: Raw) -> list[Raw]:
+    """The conditions of a Deployment that report a problem."""
+    return [
+        condition
+        for condition in (deployment.get("status") or {}).get("conditions") or ()
+        if (condition["type"], condition["status"])
+        in (("ReplicaFailure", "True"), ("Progressing", "False"))
+    ]
+
+
+def read_status(deployment: Raw) -> tuple[Any, ...]:
+    """What decisions read of a Deployment's status: a change of the rest leads to no other one."""
+    return _is_seen_and_empty(deployment), problem_conditions(deployment)
+
+
 def has_generations(observed: Observed) -> bool:
     """Whether pods of the applied version may belong to several ReplicaSets, so that the
     Deployment's current one has to be known: there are several, or its own has no pod yet."""
     deployment = observed.deployment
     if deployment is None:
         return False
-    version, status = applied_version(deployment), deployment.get("status") or {}
+    version = applied_version(deployment)
     sets = {pod.replica_set for pod in observed.pods if pod.active and pod.template == version}
+    return len(sets) > 1 or (bool(sets) and _is_seen_and_empty(deployment))
+
+
+def _is_seen_and_empty(deployment: Raw) -> bool:
+    """Whether its controller knows the present version and has made no pod of it."""
+    status = deployment.get("status") or {}
     seen = status.get("observedGeneration") == deployment["metadata"].get("generation")
-    empty = bool(status.get("replicas")) and not status.get("updatedReplicas")
-    return len(sets) > 1 or (bool(sets) and seen and empty)
+    return seen and bool(status.get("replicas")) and not status.get("updatedReplicas")

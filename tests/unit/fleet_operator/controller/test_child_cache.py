@@ -108,3 +108,19 @@ def test_by_uid_returns_what_drop_needs(cache: ChildCache, name: str) -> None:
     assert cache.by_uid("Deployment", f"uid-{name}") is None
     assert cache.drop("Service", found) == ("ns", name)
     assert cache.uids("Service") == set()
+
+
+def test_a_version_in_which_nothing_is_decided_anew_affects_no_model(cache: ChildCache) -> None:
+    made = {**item(), "spec": {"replicas": 1}}
+    counted = {**item(version="4"), "spec": {"replicas": 1},
+               "status": {"replicas": 1, "updatedReplicas": 1}}  # fmt: skip
+    failed = {"conditions": [{"type": "ReplicaFailure", "status": "True"}]}
+    assert cache.put("Deployment", made) == KEY
+    assert cache.put("Deployment", counted) is None
+    assert cache.versions("Deployment") == {"uid-m": "4"}
+    assert cache.put("Deployment", {**counted, **item(version="5"), "status": failed}) == KEY
+    assert cache.put("Deployment", {**item(version="6"), "status": failed}) == KEY
+    assert cache.put("Deployment", {**item(version="7", label="m", x="y"), "status": failed}) == KEY
+    assert cache.put("InferencePool", item()) == KEY  # of other kinds, all of the status counts
+    assert cache.put("InferencePool", {**item(version="8"), "status": {"parents": []}}) == KEY
+    assert cache.put("InferencePool", {**item(version="9"), "status": {"parents": []}}) is None

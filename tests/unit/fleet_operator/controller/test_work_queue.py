@@ -205,3 +205,40 @@ async def test_a_change_wakes_one_worker(clock: Clock) -> None:
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def test_changes_are_gathered_for_longer_while_many_models_change(
+    queue: WorkQueue, clock: Clock
+) -> None:
+    queue.add_soon([A])
+    clock.now += 0.1
+    assert await queue.take() == A
+    queue.done(A, succeeded=True)
+    for number in range(1000):
+        queue.add_soon([("ns", str(number))])
+    clock.now += 0.1
+    taken = [await queue.take() for _ in range(4)]
+    assert await empty(queue)
+    clock.now += 0.9
+    queue.add_soon(taken)  # bounded, also for those that change again and again
+    taken += [await queue.take() for _ in range(996)]
+    assert len(set(taken)) == 1000
+
+
+async def test_a_reconcile_covers_the_changes_gathered_before_it(
+    queue: WorkQueue, clock: Clock
+) -> None:
+    queue.add_soon([A, B])
+    queue.add_later(B, 0.05)  # a deadline is kept, whatever is gathered
+    queue.add([A, B])
+    for key in (A, B):
+        assert await queue.take() == key
+    queue.add_soon([A])  # a change that the reconcile may have missed
+    for key in (A, B):
+        queue.done(key, succeeded=True)
+    clock.now += 0.1
+    assert {await queue.take(), await queue.take()} == {A, B}
+    for key in (A, B):
+        queue.done(key, succeeded=True)
+    clock.now += 100
+    assert await empty(queue)

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.server_set import ServerSet, has_generations
+from fleet_operator.decide.server_set import ServerSet, has_generations, read_status
 from support.operator_objects import model, pod
 
 Observe = Callable[..., Observed]
@@ -178,3 +178,25 @@ def test_has_generations(
     raws = [pod(f"p{i}", **fields) for i, fields in enumerate(pods)]
     children = {Ref("Deployment", "m"): made} if made is not None else {}
     assert has_generations(observe(model(), raws, children=children)) is several
+
+
+FAILED = {"type": "Progressing", "status": "False", "message": "deadline"}
+AVAILABLE = {"type": "Available", "status": "True", "message": "1 replica"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        (deployment(), deployment(replicas=1, updatedReplicas=1), True),
+        (deployment(), deployment(conditions=[AVAILABLE], readyReplicas=1), True),
+        (deployment(), deployment(conditions=[AVAILABLE, FAILED]), False),
+        (deployment(conditions=[FAILED]), deployment(conditions=[{**FAILED, "message": "x"}]),
+         False),
+        (deployment(replicas=1, updatedReplicas=1), deployment(replicas=1), False),
+        (deployment(generation=3, replicas=1), deployment(replicas=1), False),
+    ],
+)  # fmt: skip
+def test_only_problems_and_empty_generations_are_read_of_a_status(
+    before: dict[str, Any], after: dict[str, Any], same: bool
+) -> None:
+    assert (read_status(before) == read_status(after)) is same
