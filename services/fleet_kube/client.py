@@ -64,6 +64,9 @@ class KubeClient:
         self._manager = manager
         self._observe = observe
         self._limit = limit
+        # Unknown fields are dropped in any case: the default only adds a warning, which costs the
+        # API server a third of the time to apply a Deployment.
+        self._write_query = {"fieldManager": manager, "fieldValidation": "Ignore"}
         # `json` recurses for each level; kopf parses its watches with it too.
         sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
@@ -175,7 +178,7 @@ class KubeClient:
             kind.path(meta.get("namespace"), meta["name"]),
             body=manifest,
             content_type=APPLY,
-            query={"fieldManager": self._manager, "force": "true" if force else "false"},
+            query={**self._write_query, "force": "true" if force else "false"},
         )
 
     async def merge_patch(
@@ -193,7 +196,7 @@ class KubeClient:
     async def create(self, kind: Kind, manifest: Mapping[str, Any]) -> Json:
         """Create one object."""
         path = kind.path(manifest["metadata"]["namespace"])
-        return await self._request("POST", kind, path, body=manifest)
+        return await self._request("POST", kind, path, body=manifest, query=self._write_query)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete one object if its uid is still `uid`; one that is gone is not an error."""
@@ -219,8 +222,9 @@ class KubeClient:
         return int(found["major"]), int(re.sub(r"\D.*", "", found["minor"]))
 
     async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
-        query = {"fieldManager": self._manager}
-        return await self._request("PATCH", kind, path, body=body, content_type=MERGE, query=query)
+        return await self._request(
+            "PATCH", kind, path, body=body, content_type=MERGE, query=self._write_query
+        )
 
     async def _request(
         self,

@@ -23,6 +23,8 @@ DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 MODEL = Kind("modelfleet.dev/v1alpha1", "InferenceModel", "inferencemodels")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 POD = Kind("v1", "Pod", "pods")
+WRITES = {"fieldManager": "modelfleet-operator", "fieldValidation": "Ignore"}
+"""Query of every write."""
 
 
 class Time(Clock):
@@ -84,7 +86,7 @@ async def test_apply_sends_field_manager_and_force(api: KubeClient, server: Serv
     first, second = server.asked
     assert (first.method, first.path) == ("PATCH", "/apis/apps/v1/namespaces/ns/deployments/m")
     assert first.content_type == "application/apply-patch+yaml"
-    assert dict(first.query) == {"fieldManager": "modelfleet-operator", "force": "false"}
+    assert dict(first.query) == {**WRITES, "force": "false"}
     assert second.query["force"] == "true"
     assert first.headers["Authorization"] == "Bearer first"
 
@@ -194,7 +196,7 @@ async def test_a_patch_names_its_manager_and_subresource(api: KubeClient, server
     ]  # fmt: skip
     for one in server.asked:
         assert one.content_type == "application/merge-patch+json"
-        assert dict(one.query) == {"fieldManager": "modelfleet-operator"}
+        assert dict(one.query) == WRITES
         assert one.headers["User-Agent"] == "modelfleet-operator"
     assert json.loads(server.bodies[0]) == {"metadata": {"labels": {"a": None}}}
 
