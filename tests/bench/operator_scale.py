@@ -51,6 +51,8 @@ SCRAPED_MODELS = 600
 """Models of which the metrics are read in a second, so that reading them is no part of the load: of
 3,000 models every five seconds, three times as often as Prometheus does by default."""
 WRITERS = 4
+BARE_WRITERS = 16
+"""Concurrent creations without the operator, so that they use all of the machine too."""
 PODS_OF_A_NODE = 1000
 STANDARD = {"RESYNC_INTERVAL": "30", "PROBE_INTERVAL": "1", "AUTOSCALE_INTERVAL": "2"}
 """The default intervals; those of the tests are shorter."""
@@ -102,7 +104,7 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) ->
         # With the conditions of all models, a response of /metrics has 3 kB for each.
         until(lambda: ready(operator) == number, every=max(0.5, number / SCRAPED_MODELS))
         settled = time.monotonic() - began
-        used, counts = shares.seconds(), requests(operator)
+        used, counts, times = shares.seconds(), requests(operator), reconciled(operator)
         assert {item["status"]["phase"] for item in tenant.items(API, KIND)} == {"Ready"}
         writes, cpu = sum(written(operator).values()), shares.seconds()["operator"]
         time.sleep(IDLE_SECONDS)
@@ -115,16 +117,21 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) ->
         until(lambda: reconciled(operator) >= number and waiting(operator) == 0)
         restart = time.monotonic() - began
         operator.stop()
+        # In the order of the operator's writes: Services that exist before their pods cost more.
         objects = [*tenant.items(APPS, "Deployment"), *tenant.items("v1", "Service")]
+        objects.sort(key=lambda item: item["metadata"]["name"])
         each = {key.partition("{")[2].rstrip("}"): n / number for key, n in counts.items()}
         result = Result(number, created, children, settled, used["operator"], memory,
                         sum(each.values()), idle, idle_writes, restart)  # fmt: skip
         print(f"{Result.HEADER}\n{result.row()}")
         print("CPU seconds until all Ready: " + formatted(used))
+        print(f"Reconciles of each: {times / number:.2f}")
         print("API calls for each: " + formatted(each), flush=True)
         for item in tenant.items(API, KIND):
             api.delete(item)
     if bare:
+        # The deletion of all these objects would be a part of the load of what follows.
+        until(lambda: is_gone(api, tenant.namespace), every=2)
         measure_bare(plane, api, [without_owner(item) for item in objects])
 
 
@@ -134,7 +141,7 @@ def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
     shares = CpuShares({"this script": os.getpid(), **plane.pids})
     with Tenant(api, f"bare-{number}") as tenant, FakeKubelet(api, tenant.namespace) as kubelet:
         began = time.monotonic()
-        create(tenant, objects)
+        create(tenant, objects, BARE_WRITERS)
         created = time.monotonic() - began
         until(lambda: kubelet.reported == number)
         until(lambda: available(tenant) == number, every=2)
@@ -180,9 +187,9 @@ def foreign_pod(index: int, number: int) -> Json:
     }  # fmt: skip
 
 
-def create(tenant: Tenant, manifests: Iterable[Json]) -> None:
+def create(tenant: Tenant, manifests: Iterable[Json], writers: int = WRITERS) -> None:
     """Create the manifests, a few at a time."""
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with ThreadPoolExecutor(writers) as pool:
         list(pool.map(tenant.create, manifests))
 
 
@@ -204,6 +211,11 @@ def available(tenant: Tenant) -> int:
     """Number of available Deployments."""
     found = tenant.items(APPS, "Deployment")
     return sum(item.get("status", {}).get("availableReplicas") == 1 for item in found)
+
+
+def is_gone(api: Api, namespace: str) -> bool:
+    """Whether a namespace was deleted with everything in it."""
+    return all(item["metadata"]["name"] != namespace for item in api.items("v1", "Namespace"))
 
 
 def formatted(numbers: dict[str, float]) -> str:
