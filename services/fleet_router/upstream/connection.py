@@ -8,6 +8,7 @@ all on uvloop.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,12 @@ from fleet_router.routing.table import Endpoint
 BUFFER_BYTES = 256 * 1024
 """Unread bytes of a response above which reading from the server pauses."""
 MAX_HEAD_BYTES = 64 * 1024
+PEER_TIMEOUT = {
+    "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000
+}  # fmt: skip
+"""Options with which the kernel closes a connection to a node that does not respond any more: 25 s
+after its last packet (the last one is in ms). A server that generates for minutes sends nothing
+either, but its kernel responds. Those that the system lacks are left out."""
 COPIED_BYTES = 64 * 1024
 """A shorter body is copied behind its head and sent with one system call."""
 
@@ -211,6 +218,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        _close_if_lost(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -290,6 +298,14 @@ class Connection(asyncio.Protocol):
             self._head.get(b"content-length") is None
             and self._head.get(b"transfer-encoding") is None
         )
+
+
+def _close_if_lost(peer: socket.socket) -> None:
+    """Make the kernel detect a peer that is gone without closing its connections."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in PEER_TIMEOUT.items():
+        if (option := getattr(socket, name, None)) is not None:
+            peer.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
 
 import pytest
@@ -12,6 +13,7 @@ from fleet_router.upstream.connection import (
     BUFFER_BYTES,
     COPIED_BYTES,
     MAX_HEAD_BYTES,
+    PEER_TIMEOUT,
     ConnectFailed,
     UpstreamLost,
     UpstreamSilent,
@@ -232,4 +234,16 @@ async def test_the_head_of_a_response_is_bounded(more: int, whole: bool) -> None
         value = b"v" * (MAX_HEAD_BYTES + more - (1 if whole else len(line) + len(b"x: ")))
         connection.data_received(line + b"x: " + value + (b"\r\n\r\n" if whole else b""))
         assert connection.closed is bool(more)
+        connection.close()
+
+
+async def test_a_peer_that_is_gone_is_noticed_by_the_kernel() -> None:
+    """tests/e2e/test_two_nodes.py has a peer that is gone."""
+    async with serving(respond_to_all) as endpoint:
+        connection = await connect(endpoint, 5)
+        peer = connection._transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        set_for = {name: peer.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                   for name in PEER_TIMEOUT if hasattr(socket, name)}  # fmt: skip
+        assert set_for == {name: PEER_TIMEOUT[name] for name in set_for}
         connection.close()
