@@ -2,7 +2,7 @@
 
 CHART := charts/modelfleet
 
-.PHONY: chart install-yaml
+.PHONY: chart install-yaml chart-package
 chart: env-dev ## Copy shared files into charts/modelfleet, generate its README and schema
 	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/files/
 	@mkdir -p build
@@ -18,3 +18,7 @@ chart: env-dev ## Copy shared files into charts/modelfleet, generate its README 
 # With the helm of tests/cluster, which is built with Go if it is missing.
 install-yaml: chart ## Render charts/install.yaml
 	PYTHONPATH=tests/cluster:tests $(BIN)/python -m harness.install_file
+
+# SOURCE_URL: where the source code of the published chart is, https://...
+chart-package: chart ## Package the chart into build/, with SOURCE_URL as its `sources`
+	PYTHONPATH=tests/cluster:tests $(BIN)/python -m harness.chart_package $(SOURCE_URL)

@@ -12,6 +12,8 @@ import promql_parser
 import pytest
 import yaml
 
+from harness import chart_package
+from harness.helm import Helm
 from harness.paths import REPOSITORY
 
 COPIES = {
@@ -35,6 +37,13 @@ def test_the_chart_has_the_version_of_the_package(chart: Path) -> None:
     described = yaml.safe_load((chart / "Chart.yaml").read_text())
     package = (REPOSITORY / "pyproject.toml").read_text()
     assert f'version = "{described["appVersion"]}"' in package
+
+
+def test_a_published_chart_names_its_source(renderer: Helm, tmp_path: Path) -> None:
+    made = chart_package.package(renderer, tmp_path, "https://code.example.com/fleet")
+    assert "- https://code.example.com/fleet" in renderer("show", "chart", str(made))
+    with pytest.raises(ValueError, match="https"):
+        chart_package.package(renderer, tmp_path, "git@code.example.com:fleet")
 
 
 def queries(chart: Path) -> Iterator[tuple[str, str]]:
