@@ -74,7 +74,7 @@ def load(
         raise LoadError(
             f"{choice.factory} does not implement {protocol.__name__}: it has no "
             f"{', '.join(missing)}.",
-            "fleet_server/protocols.py describes the members.",
+            "fleet_server/protocols describes the members.",
         )
     if missing := sorted(adapters.keys() - set(getattr(model, "adapters", ()))):
         raise LoadError(

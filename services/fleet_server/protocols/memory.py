@@ -1,0 +1,14 @@
+"""The optional protocol of models that hold memory besides their weights."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ReleasesMemory(Protocol):
+    """A model that holds memory which only running requests need."""
+
+    def release(self) -> None:
+        """Give it up while no request runs; the next requests may be slower. Requests may arrive
+        meanwhile."""
