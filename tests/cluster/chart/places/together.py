@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chart.places.place import MODELS, OPERATOR, PROFILES, ROUTER, TEST, Place, component, placement
+from chart.places.helm_test import HELM_TEST
+from chart.places.place import MODELS, OPERATOR, PROFILES, ROUTER, TEST, Place, component
 
 PLACES: dict[str, tuple[Any, list[Place]]] = {
     "nameOverride": (
@@ -380,22 +381,6 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         ],
     ),
     "crds.adopt": (True, [Place("CustomResourceDefinition/ spec group", "modelfleet.dev")]),
-    **placement("test", TEST, "test", 140),
-    "test.image": ("", []),
-    "test.models.chat": (
-        "c",
-        [Place(f"{TEST} env:MODELS", '{"chat":"c","embedding":"e","speech":"s"}')],
-    ),
-    "test.models.embedding": ("e", []),
-    "test.models.speech": ("s", []),
-    "test.require": (["chat", "speech"], [Place(f"{TEST} env:REQUIRE", "chat,speech")]),
-    "test.timeoutSeconds": (
-        150,
-        [
-            Place(f"{TEST} env:TIMEOUT", "150"),
-            Place(f"{TEST} spec activeDeadlineSeconds", 540),
-        ],
-    ),
-    "test.apiKeySecret": ("test-secret", [Place(f"{TEST} from:API_KEY secretKeyRef name")]),
+    **HELM_TEST,
     "liveReload": (False, []),
 }  # fmt: skip
