@@ -3,7 +3,7 @@ against plain text.
 
 One server of the demo fleet's chat model gets all kinds of requests in turns in short rounds. All
 texts have the same length: a schema that the model cannot finish within it, a strict tool that it
-may call, and tools without a grammar.
+may call, and tools without a grammar. Plain text has the prompt of the tools too, which is longer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import stack
 from in_process import STARTS, contents
 
 from fleet_contract.spec import Engine
+from fleet_server.generation.tool_prompt import with_tools
 
 AT_ONCE = 16
 TOKENS = 64
@@ -37,19 +38,26 @@ TOOL = {"name": "get_weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
 }}  # fmt: skip
 FORM = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+TOOLS_PROMPT = "plain, prompt of tools"
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
+    TOOLS_PROMPT: {},
     "json_schema": {"response_format": FORM},
     "tools": {"tools": [{"type": "function", "function": TOOL}]},
     "strict tools": {"tools": [{"type": "function", "function": {**TOOL, "strict": True}}]},
 }
+BASES = {"tools": TOOLS_PROMPT, "strict tools": TOOLS_PROMPT}
+"""What a kind is compared with, if not with `plain`."""
 
 
 def bodies(kind: str, number: int) -> Iterator[bytes]:
-    """Distinct prompts, of the same length for all kinds."""
+    """Distinct prompts, of the same length for all kinds with the same `BASES`."""
     for content in contents(next(STARTS), number):
+        messages = [{"role": "user", "content": content}]
+        if kind == TOOLS_PROMPT:
+            messages = with_tools(messages, [{"type": "function", "function": TOOL}])
         yield orjson.dumps({
-            "model": stack.CHAT, "messages": [{"role": "user", "content": content}],
+            "model": stack.CHAT, "messages": messages,
             "max_tokens": TOKENS, "temperature": 0, "stream": True,
             "stream_options": {"include_usage": True}, **KINDS[kind],
         })  # fmt: skip
@@ -82,7 +90,7 @@ async def round_of(url: str, kind: str) -> tuple[float, float]:
 
 
 def rows(rounds: int, engine: str) -> list[list[Any]]:
-    """Medians over the rounds, and ratios to plain text within each round."""
+    """Medians over the rounds, and ratios to plain text with the same prompt within each round."""
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     with stack.server(stack.spec_of(stack.CHAT, engine=Engine(engine))) as url:
         for kind in KINDS:
@@ -93,7 +101,7 @@ def rows(rounds: int, engine: str) -> list[list[Any]]:
                 found[kind].append(asyncio.run(round_of(url, kind)))
     table = []
     for kind, values in found.items():
-        pairs = list(zip(values, found["plain"], strict=True))
+        pairs = list(zip(values, found[BASES.get(kind, "plain")], strict=True))
         speed = statistics.median(mine[0] / plain[0] for mine, plain in pairs)
         first = statistics.median(mine[1] / plain[1] for mine, plain in pairs)
         rates = statistics.median(mine[0] for mine in values)

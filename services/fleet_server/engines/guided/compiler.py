@@ -21,6 +21,7 @@ import llguidance
 
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_server.engines.guided import json_schema, lark
+from fleet_server.engines.guided.ahead import Ahead
 from fleet_server.engines.guided.lark import Plan
 from fleet_server.engines.guided.masks import Masks, refusal
 from fleet_server.protocols import FormatKind, OutputFormat
@@ -65,18 +66,22 @@ class Grammar:
     `unenforced` are the keywords of its schemas that it leaves out.
     """
 
-    def __init__(self, matcher: Any, tokenizer: Any, plan: Plan, param: str) -> None:
+    def __init__(
+        self, matcher: Any, tokenizer: Any, plan: Plan, param: str, ahead: Ahead | None = None
+    ) -> None:
         self.plan = plan
         self.unenforced: tuple[str, ...] = ()
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._param = param
+        self._ahead = ahead
 
     def start(self) -> Masks:
         tokenizer = self._tokenizer
         return Masks(
-            self._matcher.deep_copy(), tokenizer.vocab_size, tokenizer.eos_token, self._param
-        )
+            self._matcher.deep_copy(), tokenizer.vocab_size, tokenizer.eos_token, self._param,
+            self._ahead,
+        )  # fmt: skip
 
 
 class GrammarCompiler:
@@ -98,6 +103,7 @@ class GrammarCompiler:
         self._loading = threading.Lock()
         self._work: queue.Queue[tuple[OutputFormat, Future[Grammar]] | None]
         self._work = queue.Queue(MAX_WAITING)
+        self._ahead = Ahead()
         self._threads = _threads(self._run)
 
     def compile(self, wanted: OutputFormat) -> Grammar:
@@ -121,11 +127,12 @@ class GrammarCompiler:
             ) from None
 
     def close(self) -> None:
-        """End the threads after the schemas that they compile."""
+        """End the threads after the schemas that they compile, and the masks."""
         for _ in self._threads:
             # If the queue is full, the daemon threads end with the process.
             with contextlib.suppress(queue.Full):
                 self._work.put_nowait(None)
+        self._ahead.close()
 
     def _future(self, wanted: OutputFormat) -> Future[Grammar]:
         with self._lock:
@@ -209,7 +216,7 @@ class GrammarCompiler:
         mask = matcher.compute_bitmask()
         if matcher.is_error() or not any(mask):
             raise refusal(matcher.get_error(), param, what)
-        return Grammar(matcher, tokenizer, plan, param)
+        return Grammar(matcher, tokenizer, plan, param, self._ahead)
 
     def _check(self, term: str, param: str) -> list[str]:
         """Compile a term alone, and return the warnings. Raises BadRequest."""

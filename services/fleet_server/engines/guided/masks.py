@@ -1,8 +1,13 @@
-"""The masks of one sequence: which tokens may come next, and what computing them costs."""
+"""The masks of one sequence: which tokens may come next, and what computing them costs.
+
+The mask of the next token is computed by a thread of its own while the engine computes the token's
+logits: after them it would be work of a single core, one sequence after the other.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_contract.errors import BadRequest
+from fleet_server.engines.guided.ahead import Ahead
 
 STEP_SECONDS = 0.003
 """What all masks of a step may cost on average."""
@@ -20,17 +26,28 @@ PLACE = re.compile(r"^(at )?\d+\(\d+\): (failed to compile JSON schema: )?")
 BURST_SECONDS = 0.05
 """What the masks of one sequence may cost beyond that; the first ones of a grammar cost most."""
 
+OF_BYTES = np.where(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"),
+    np.float32(0), np.float32(-np.inf),
+)  # fmt: skip
+"""What is added to the logits of eight tokens, by the byte of their bits, float32 `[256, 8]`."""
+
 
 class Masks:
     """Not thread-safe. After an error only the end of the text is allowed; `error` holds it.
 
     `matcher` is an `llguidance.LLMatcher`, `size` the number of tokens in its vocabulary, `stop_id`
     a token that ends a text, `param` the place of the format in the request. `seconds` is the
-    processor time spent so far.
+    processor time spent so far. `ahead` computes masks ahead of their use.
     """
 
     def __init__(
-        self, matcher: Any, size: int, stop_id: int, param: str = "response_format"
+        self,
+        matcher: Any,
+        size: int,
+        stop_id: int,
+        param: str = "response_format",
+        ahead: Ahead | None = None,
     ) -> None:
         self.error: BadRequest | None = None
         self.seconds = 0.0
@@ -40,35 +57,66 @@ class Masks:
         self._param = param
         self._bits = np.zeros((size + 31) // 32, dtype=np.int32)
         self._allowed_seconds = BURST_SECONDS
+        self._ahead = ahead
+        self._computing = threading.Lock()
+        """Held while another thread uses the matcher."""
+        self._computed = False
+        self._begin()
 
     def apply(self, logits: NDArray[np.float32], sequences: int = 1) -> None:
         """Set the logits `[vocabulary]` of tokens that may not come next to minus infinity.
 
         `sequences` is the number of guided sequences that share a step.
         """
-        # Processor time: waiting for other threads does not count against the schema.
-        started = time.thread_time()
-        if self.error is None:
-            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-            self._check()
-        if self.error is not None:
-            logits[: self._stop_id] = -np.inf
-            logits[self._stop_id + 1 :] = -np.inf
-            return
-        allowed = np.unpackbits(self._bits.view(np.uint8), bitorder="little")
-        known = min(len(logits), self._size)
-        logits[:known][allowed[:known] == 0] = -np.inf
-        logits[known:] = -np.inf
-        self._spend(time.thread_time() - started, sequences)
+        with self._computing:
+            # Processor time: waiting for other threads does not count against the schema.
+            started = time.thread_time()
+            if not self._computed:
+                self._compute()
+            if self.error is not None:
+                logits[: self._stop_id] = -np.inf
+                logits[self._stop_id + 1 :] = -np.inf
+                return
+            _add_mask(logits[: self._size], self._bits)
+            logits[self._size :] = -np.inf
+            self._spend(time.thread_time() - started, sequences)
 
     def accept(self, token_ids: Sequence[int]) -> None:
         """Continue after these tokens."""
-        started = time.thread_time()
-        for token_id in token_ids:
+        with self._computing:
+            started = time.thread_time()
+            for token_id in token_ids:
+                if self.error is None and not self._matcher.is_stopped():
+                    self._matcher.consume_token(token_id)
+                    self._check()
+            self._computed = False
+            self._spend(time.thread_time() - started, 0)
+        self._begin()
+
+    def compute(self) -> None:
+        """Compute the next mask, in the thread of `ahead`."""
+        try:
+            started = time.thread_time()
             if self.error is None and not self._matcher.is_stopped():
-                self._matcher.consume_token(token_id)
-                self._check()
-        self._spend(time.thread_time() - started, 0)
+                self._compute()
+            self._spend(time.thread_time() - started, 0)
+        except BaseException as error:  # a panic in Rust is not an Exception
+            self.error = refusal(str(error), self._param)
+        finally:
+            self._computing.release()
+
+    def _begin(self) -> None:
+        """Let the next mask be computed; until then the matcher is the other thread's."""
+        if self._ahead is not None and self.error is None:
+            self._computing.acquire()
+            if not self._ahead.submit(self):
+                self._computing.release()
+
+    def _compute(self) -> None:
+        if self.error is None:
+            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+            self._check()
+        self._computed = True
 
     def _check(self) -> None:
         if self._matcher.is_error():
@@ -85,6 +133,17 @@ class Masks:
                 param=self._param,
                 code="schema_too_expensive",
             )
+
+
+def _add_mask(logits: NDArray[np.float32], bits: NDArray[np.int32]) -> None:
+    """Add minus infinity where a bit is not set: a table of all bytes is several times as fast as
+    an index of booleans."""
+    whole = len(logits) // 8
+    raw = bits.view(np.uint8)
+    logits[: whole * 8].reshape(whole, 8)[:] += OF_BYTES[raw[:whole]]
+    rest = len(logits) - whole * 8
+    if rest:
+        logits[whole * 8 :] += OF_BYTES[raw[whole]][:rest]
 
 
 def refusal(reason: str, param: str, what: str = "schema") -> BadRequest:

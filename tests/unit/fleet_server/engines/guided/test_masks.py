@@ -14,11 +14,15 @@ from fleet_server.engines.guided.compiler import GrammarCompiler
 from fleet_server.engines.guided.masks import BURST_SECONDS, STEP_SECONDS, Masks, refusal
 from fleet_server.protocols import OutputFormat
 
+STRING = OutputFormat(json.dumps({"type": "string", "maxLength": 3}), "p")
+
 
 @pytest.fixture
 def masks(compiler: GrammarCompiler) -> Masks:
-    schema = json.dumps({"type": "string"})
-    return compiler.compile(OutputFormat(schema, "p")).start()
+    """Masks that are computed when they are used."""
+    ahead = compiler.compile(STRING).start()
+    with ahead._computing:
+        return Masks(ahead._matcher, ahead._size, ahead._stop_id)
 
 
 @pytest.fixture
@@ -81,6 +85,44 @@ def test_a_text_that_is_complete_only_ends(masks: Masks) -> None:
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [256]
     masks.accept([256])
     assert masks.error is None
+
+
+def test_masks_that_are_computed_ahead_are_the_same(compiler: GrammarCompiler) -> None:
+    ahead, plain = (compiler.compile(STRING).start() for _ in range(2))
+    plain._ahead = None
+    for letter in b'"abc"':
+        found, expected = row(), row()
+        ahead.apply(found)
+        plain.apply(expected)
+        assert np.array_equal(found, expected)
+        assert np.isfinite(found[letter])
+        ahead.accept([letter])
+        plain.accept([letter])
+    assert ahead.error is None
+
+
+def test_an_error_in_another_thread_ends_the_text(compiler: GrammarCompiler) -> None:
+    class Panic:
+        def is_stopped(self) -> bool:
+            raise BaseException("broken")
+
+    known = compiler.compile(STRING).start()
+    with known._computing:
+        broken = Masks(Panic(), known._size, known._stop_id, ahead=known._ahead)
+    logits = row()
+    broken.apply(logits)
+    assert np.flatnonzero(np.isfinite(logits)).tolist() == [256]
+    assert broken.error is not None
+
+
+@pytest.mark.parametrize("size", [1, 8, 31, 257])
+def test_the_logits_that_a_mask_does_not_allow(size: int) -> None:
+    bits = np.random.default_rng(size).integers(0, 2, (size + 31) // 32 * 32, dtype=np.uint8)
+    words = np.packbits(bits, bitorder="little").view(np.int32)
+    logits = np.arange(size, dtype=np.float32)
+    module._add_mask(logits, words)
+    assert np.array_equal(np.isfinite(logits), bits[:size] == 1)
+    assert np.array_equal(logits[bits[:size] == 1], np.flatnonzero(bits[:size]))
 
 
 @pytest.mark.parametrize(
