@@ -134,7 +134,7 @@ class Conversation:
         calls: CallParser | None = None
         if self.tools.required:
             calls = ForcedCall(self._syntax.new_id, single=not self.tools.several)
-        elif self.form.harmony and not self.guided:
+        elif self.form.harmony and (not self.guided or self.free):
             return HarmonyParser(self.tools.schemas, single=not self.tools.parallel)
         elif self.tools.tools:
             calls = BlockParser(self._syntax, self.tools.schemas, single=not self.tools.parallel)

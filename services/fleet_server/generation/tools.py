@@ -11,6 +11,7 @@ from typing import Any
 
 from fleet_contract.api.tools import MAX_TOOLS
 from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_server.generation.formats.fields import JSON_OBJECT
 from fleet_server.generation.formats.schema import MAX_CHARS, check_size, narrowed
 from fleet_server.generation.namespaces import (
     Entry,
@@ -24,7 +25,6 @@ from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.protocols import OutputFormat
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
-ANY_OBJECT = '{"type": "object"}'
 MODES = ("none", "auto", "required")
 ALLOWED = "allowed_tools"
 NAME = re.compile("[a-zA-Z0-9_-]+")
@@ -103,9 +103,9 @@ class ToolUse:
         self, syntax: Syntax, loose: Sequence[str], output: OutputFormat | None
     ) -> OutputFormat | None:
         """The format of a text with calls that follow the schemas of strict tools, or of calls and
-        otherwise `output`; None if no grammar can follow the syntax. Raises BadRequest."""
+        otherwise `output`; None if no grammar can follow both. Raises BadRequest."""
         calls = [
-            (tool.name, tool.arguments() if tool.strict else OutputFormat(ANY_OBJECT, tool.place))
+            (tool.name, tool.arguments() if tool.strict else OutputFormat(JSON_OBJECT, tool.place))
             for tool in self.tools
         ]
         return call_grammar.optional(calls, syntax, loose, output)

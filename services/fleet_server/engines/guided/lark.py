@@ -22,6 +22,8 @@ MAX_RULES = 1000
 LINE_END = re.compile(r"\r\n?|\n")
 
 
+ANY = r"/(.|\n)*/"
+"""Any text without special tokens."""
 Special = Callable[[str], int | None]
 """The id of the special token with a text; None if there is none."""
 
@@ -44,18 +46,34 @@ class Plan:
     def text(self, special: Special) -> str:
         """The grammar of a vocabulary."""
         rules = [f"part_{number}: {part}" for number, part in enumerate(self.parts)]
+        tokens = {mark: token for mark in self.marks if (token := special(mark)) is not None}
         for number, mark in enumerate(self.marks):
-            token = special(mark)
-            term, lazy = (quoted(mark), "[lazy]") if token is None else (f"<[{token}]>", "")
-            rules += [f"mark_{number}: {term}", f"until_{number}{lazy}: TEXT {term}"]
+            rules += _mark(number, mark, tokens)
         if self.marks:
             found = [token for mark in self.loose if (token := special(mark)) is not None]
             loose = " | ".join(f"<[{token}]>" for token in found)
             rules += [
-                "TEXT: /(.|\\n)*/",
+                f"TEXT: {ANY}",
                 f"reasoned: (BEFORE ({loose}))*" if loose else 'reasoned: ""',
             ]
         return "\n".join([self.source, *rules])
+
+
+def _mark(number: int, mark: str, tokens: Mapping[str, int]) -> list[str]:
+    """The rules of a mark, which may be a special token, or hold one."""
+    token = next((each for each in (mark, *tokens) if each in tokens and each in mark), None)
+    if token is None:
+        term = quoted(mark)
+        return [f"mark_{number}: {term}", f"until_{number}[lazy]: TEXT {term}"]
+    before, _, after = mark.partition(token)
+    term = f"<[{tokens[token]}]> {quoted(after) if after else ''}"
+    if not before:
+        return [f"mark_{number}: {term}", f"until_{number}: TEXT {term}"]
+    # The text in front of the token is part of the terminal, which is as long as possible.
+    return [
+        f"mark_{number}: {quoted(before)} {term}", f"until_{number}: UNTIL_{number} {term}",
+        f"UNTIL_{number}: /(.|\\n)*{_within_slashes(re.escape(before))}/",
+    ]  # fmt: skip
 
 
 def schema_term(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:

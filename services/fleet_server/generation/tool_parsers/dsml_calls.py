@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fleet_server.generation.tool_marks import DSML
 from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 
-MARK = "｜DSML｜"
-BEGIN, END = f"<{MARK}function_calls>", f"</{MARK}function_calls>"
+BEGIN, END = f"<{DSML}function_calls>", f"</{DSML}function_calls>"
 INVOKE = re.compile(
-    rf'\s*<{MARK}invoke name="([^"\n]+)">(.*?)</{MARK}invoke>\s*', re.DOTALL
+    rf'\s*<{DSML}invoke name="([^"\n]+)">(.*?)</{DSML}invoke>\s*', re.DOTALL
 )  # fmt: skip
 PARAMETER = re.compile(
-    rf'\s*<{MARK}parameter name="([^"\n]+)" string="(true|false)">(.*?)</{MARK}parameter>\s*',
+    rf'\s*<{DSML}parameter name="([^"\n]+)" string="(true|false)">(.*?)</{DSML}parameter>\s*',
     re.DOTALL,
 )
 
@@ -36,7 +36,10 @@ def read_dsml(block: str, schemas: Schemas) -> list[Call] | None:
     return calls or None
 
 
-def _arguments(body: str) -> dict[str, Any] | None:
+def _arguments(body: str) -> Any:
+    """The parameters, or the JSON object that a grammar writes for those without a fixed set."""
+    if body.lstrip().startswith("{"):
+        return parse(body)
     found: dict[str, Any] = {}
     place, end = 0, len(body.rstrip())
     while place < end:

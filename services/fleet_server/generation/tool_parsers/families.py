@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from fleet_server.generation.tool_grammars import gemma
+from fleet_server.generation.tool_grammars.dsml import write_dsml
+from fleet_server.generation.tool_grammars.harmony import write_harmony
+from fleet_server.generation.tool_grammars.python import write_python
+from fleet_server.generation.tool_grammars.xml import write_xml
+from fleet_server.generation.tool_marks import DSML
 from fleet_server.generation.tool_parsers import (
     deepseek_calls,
     dsml_calls,
@@ -27,13 +33,14 @@ GEMMA_QUOTE, FUNCTION_GEMMA_QUOTE = '<|"|>', "<escape>"
 
 JSON_CALL = CallForm('{"name": "NAME", "arguments": ', "}")
 JSON_LIST = replace(JSON_CALL, begin="[", between=", ", end="]")
+PYTHON_LIST = replace(JSON_LIST, write=write_python)
 
 HERMES = Syntax(
     "hermes", ("<tool_call>",), xml_calls.read_either, "</tool_call>", may_end=xml_calls.may_end,
     form=JSON_CALL,
 )  # fmt: skip
 """Qwen, Hermes, Granite 4 and many others."""
-XML = replace(HERMES, name="xml", form=None)
+XML = replace(HERMES, name="xml", form=replace(JSON_CALL, write=write_xml))
 """Qwen3-Coder and Qwen3.5."""
 LLAMA = Syntax(
     "llama", ("<|python_tag|>",), read_json, leads=("{",),
@@ -41,7 +48,7 @@ LLAMA = Syntax(
 )  # fmt: skip
 LLAMA4 = Syntax(
     "llama4", ("<|python_start|>",), read_python, "<|python_end|>", leads=("[",),
-    may_end=outside_text,
+    may_end=outside_text, form=PYTHON_LIST,
 )  # fmt: skip
 """Llama 4, and Llama 3.2 with Python calls."""
 MISTRAL = Syntax(
@@ -53,11 +60,13 @@ MISTRAL_ARGS = replace(MISTRAL, name="mistral-args", form=CallForm("NAME[ARGS]")
 GEMMA = Syntax(
     "gemma", ("<|tool_call>",), gemma_calls.reader(GEMMA_QUOTE), "<tool_call|>",
     tokens=(GEMMA_QUOTE,), may_end=gemma_calls.outside(GEMMA_QUOTE),
+    form=CallForm("call:NAME", write=gemma.writer(GEMMA_QUOTE)),
 )  # fmt: skip
 FUNCTION_GEMMA = Syntax(
     "functiongemma", ("<start_function_call>",), gemma_calls.reader(FUNCTION_GEMMA_QUOTE),
     "<end_function_call>", tokens=(FUNCTION_GEMMA_QUOTE,),
     may_end=gemma_calls.outside(FUNCTION_GEMMA_QUOTE),
+    form=CallForm("call:NAME", write=gemma.writer(FUNCTION_GEMMA_QUOTE)),
 )  # fmt: skip
 PHI = Syntax(
     "phi", ("<|tool_call|>",), read_functools, "<|/tool_call|>", leads=(f"{FUNCTOOLS}[",),
@@ -81,20 +90,18 @@ DEEPSEEK_31 = replace(
     ),
 )  # fmt: skip
 DEEPSEEK_32 = Syntax(
-    "deepseek-v3.2",
-    (dsml_calls.BEGIN,),
-    dsml_calls.read_dsml,
-    dsml_calls.END,
-    tokens=(dsml_calls.MARK,),
-)
-LFM2 = Syntax("lfm2", ("<|tool_call_start|>",), read_python, "<|tool_call_end|>")
+    "deepseek-v3.2", (dsml_calls.BEGIN,), dsml_calls.read_dsml, dsml_calls.END,
+    tokens=(DSML,),
+    form=CallForm(f'<{DSML}invoke name="NAME">', between="\n", write=write_dsml),
+)  # fmt: skip
+LFM2 = Syntax("lfm2", ("<|tool_call_start|>",), read_python, "<|tool_call_end|>", form=PYTHON_LIST)
 PLAIN = Syntax(
     "json", ("<tool_call>",), read_fenced, "</tool_call>", leads=("{", "[", "```"),
     may_end=outside_text, form=replace(JSON_CALL, between="\n"),
 )  # fmt: skip
 """Models without a syntax of their own."""
 
-HARMONY = Syntax("harmony", (), read_json)
+HARMONY = Syntax("harmony", (), read_json, whole=write_harmony)
 """gpt-oss, whose whole text fleet_server.generation.tool_parsers.harmony parses."""
 
 Recognises = Callable[[str], bool]

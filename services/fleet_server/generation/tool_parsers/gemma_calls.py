@@ -58,6 +58,9 @@ class _Values:
             return self._object(place, depth)
         if self._text.startswith("[", place):
             return self._list(place, depth)
+        return self._json(place)
+
+    def _json(self, place: int) -> tuple[Any, int]:
         found = parse_from(self._text, place)
         if found is None:
             raise _Unreadable
@@ -77,11 +80,14 @@ class _Values:
             if self._text.startswith(self._quote, place):
                 key, place = self._string(place)
                 place = self._after(self._space(place), ":")
+            elif self._text.startswith('"', place):
+                key, place = self._json(place)
+                place = self._after(self._space(place), ":")
             else:
                 match = KEY.match(self._text, place)
                 if match is None:
                     raise _Unreadable
-                key, place = match[1].strip('"'), match.end()
+                key, place = match[1], match.end()
             found[key], place = self.read(self._space(place), depth + 1)
             place = self._separator(place, "}")
         return found, place + 1

@@ -18,10 +18,18 @@ from fleet_server.generation.pieces import (
     Text,
     merged,
 )
+from fleet_server.generation.tool_marks import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    MESSAGE,
+    RETURN,
+    START,
+)
 from fleet_server.generation.tool_parsers.call import Schemas, call, long_id, parse
 
-START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
-ENDS = ("<|end|>", "<|call|>", "<|return|>", START)
+ENDS = (END, CALL, RETURN, START)
 MARKS = (*ENDS, CHANNEL, MESSAGE, CONSTRAIN)
 RECIPIENT = re.compile(r"\bto=functions\.([\w.-]+)")
 MAX_HEADER = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fleet_server.generation.tool_grammars.rules import WholeText, WriteCall
 from fleet_server.generation.tool_parsers.call import Call, NewId, Schemas, long_id
 
 Read = Callable[[str, Schemas], list[Call] | None]
@@ -18,10 +19,11 @@ def always(block: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """How a block of calls with JSON arguments is written, if a grammar can enforce it.
+    """How a grammar writes a block of calls.
 
-    The arguments of a call are between `head`, in which NAME is replaced, and `tail`; calls are
-    between `begin` and `end`, separated by `between`, or None if there is only one.
+    The JSON arguments of a call are between `head`, in which NAME is replaced, and `tail`; calls
+    are between `begin` and `end`, separated by `between`, or None if there is only one. `write`
+    writes calls in another syntax than JSON.
     """
 
     head: str
@@ -29,6 +31,12 @@ class CallForm:
     begin: str = ""
     between: str | None = None
     end: str = ""
+    write: WriteCall | None = None
+
+    @property
+    def lead(self) -> str:
+        """The first letter of a block."""
+        return (self.begin + self.head)[0]
 
 
 NAME = "NAME"
@@ -39,7 +47,8 @@ NAME = "NAME"
 class Syntax:
     """`opens` begin a block anywhere in a text, `leads` only at its beginning, where they are part
     of the block. A block ends with `close`, if `may_end` holds for what precedes it, or with the
-    text. `tokens` are further special tokens within a block. `form` is how blocks are written.
+    text. `tokens` are further special tokens within a block. `form` is how a grammar writes blocks,
+    `whole` how it writes the whole text of a model whose calls are messages of their own.
     """
 
     name: str
@@ -51,6 +60,7 @@ class Syntax:
     may_end: Callable[[str], bool] = always
     new_id: NewId = long_id
     form: CallForm | None = None
+    whole: WholeText | None = None
 
     @property
     def marks(self) -> tuple[str, ...]:

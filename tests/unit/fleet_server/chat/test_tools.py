@@ -160,7 +160,9 @@ async def test_calls_of_strict_tools_follow_a_grammar_besides_text(
     assert HEADER_UNENFORCED not in answer.headers
     with serve(made(scripted, "x", "{{ tools }}<|tool_call>")) as live:
         answer = await live.chat(tools=strict)
-    assert answer.headers[HEADER_UNENFORCED] == "strict"
+        (sampling,) = live.model.asked
+    assert "call:" in sampling.grammar.source
+    assert HEADER_UNENFORCED not in answer.headers
 
 
 async def test_a_format_or_a_call(serve: Any, scripted: Any) -> None:

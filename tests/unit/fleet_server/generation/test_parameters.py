@@ -144,14 +144,16 @@ def test_a_call_is_enforced_by_engines_with_grammars() -> None:
     assert caught.value.param == "tool_choice"
 
 
-def test_arguments_of_strict_tools_are_enforced_where_they_have_a_form() -> None:
+def test_arguments_of_strict_tools_are_enforced_by_engines_with_grammars() -> None:
     found = combined(STRICT, GRAMMAR)
     assert found.output is not None
     assert found.output.free
     assert found.unenforced == ()
-    for supports, template in ((ALL, ""), (GRAMMAR, "{{ tools }}<|tool_call>")):
-        found = combined(STRICT, supports, template)
-        assert (found.output, found.unenforced) == (None, ("strict",))
+    found = combined(STRICT, GRAMMAR, "{{ tools }}<|tool_call>")
+    assert found.output is not None
+    assert "call:f" in found.output.source
+    found = combined(STRICT, ALL)
+    assert (found.output, found.unenforced) == (None, ("strict",))
 
 
 def test_a_format_besides_calls() -> None:
@@ -161,12 +163,9 @@ def test_a_format_besides_calls() -> None:
     assert not found.free
     assert [part.source for part in found.parts] == ['{"type": "object"}', "{}"]
     pattern = OutputFormat("a", "structured_outputs.regex", FormatKind.REGEX)
-    for options, template in (
-        (both, "{{ tools }}<|tool_call>"), (replace(both, output=pattern), "")
-    ):  # fmt: skip
-        with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
-            combined(options, GRAMMAR, template)
-        assert caught.value.param in ("response_format", "structured_outputs")
+    with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
+        combined(replace(both, output=pattern), GRAMMAR)
+    assert caught.value.param == "structured_outputs"
     must = replace(FORMATTED, tools=MUST.tools)
     assert combined(must, GRAMMAR).output == combined(MUST, GRAMMAR).output
 

@@ -30,6 +30,15 @@ PARTS = [*MARKS, *(output for _, output, _, _ in OUTPUTS), *(output[:-9] for _, 
          '{"name": "now"', '{"name": "other", "arguments": {}}']  # fmt: skip
 
 
+def is_closed(name: str, output: str) -> bool:
+    close = SYNTAXES[name].close
+    return close is not None and output.removesuffix("Calling.").rstrip().endswith(close)
+
+
+CLOSED = [each for each in OUTPUTS if is_closed(each[0], each[1])]
+"""Those whose calls are between marks."""
+
+
 def made(name: str, *, single: bool = False) -> BlockParser:
     return BlockParser(SYNTAXES[name], SCHEMAS, single=single)
 
@@ -157,6 +166,22 @@ def test_mistral_ids_are_what_its_templates_accept() -> None:
 )  # fmt: skip
 def test_the_chat_template_chooses_the_syntax(template: str, name: str) -> None:
     assert syntax_of(template).name == name
+
+
+@given(st.sampled_from(CLOSED), st.text("ab \n1.é<"), st.text("ab \n1.é<"), CUTS)
+def test_no_letter_around_calls_is_lost(
+    given: Any, before: str, after: str, cuts: list[int]
+) -> None:
+    name, output, text, calls = given
+    pieces = run(made(name), split(before + output + after, cuts))
+    assert calls_of(pieces) == calls
+    assert "".join(text_of(pieces).split()) == "".join((before + text + after).split())
+
+
+def test_every_family_has_recorded_outputs() -> None:
+    recorded = {name for name, *_ in OUTPUTS}
+    registered = {value.name for value in vars(families).values() if isinstance(value, Syntax)}
+    assert recorded == registered - {"harmony"}  # those of harmony are in test_harmony.py
 
 
 def test_every_family_is_chosen_by_a_template() -> None:

@@ -1,0 +1,1 @@
+"""Grammars of tool calls in the syntaxes of model families whose arguments are not JSON."""
