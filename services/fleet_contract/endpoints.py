@@ -7,6 +7,7 @@ from fleet_contract.spec import Task
 
 TASK_OF_PATH: dict[str, Task] = {
     "/v1/chat/completions": Task.CHAT,
+    "/v1/chat/completions/render": Task.CHAT,
     "/v1/completions": Task.CHAT,
     "/v1/responses": Task.CHAT,
     "/v1/messages": Task.CHAT,

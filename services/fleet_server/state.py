@@ -15,6 +15,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import Admission, Slot, places
 from fleet_server.metrics import Metrics
+from fleet_server.score_budget import ScoreBudget
 from fleet_server.stages import Stages, Transfer
 from fleet_server.worker_pool import WorkerPool
 
@@ -35,6 +36,7 @@ class ServerState:
         self.phase = ServerPhase.STARTING
         self.choice: EngineChoice | None = None
         self.stages = Stages()
+        self.scores = ScoreBudget()
         self.transfer: Transfer | None = None
         self._model: Any = None
         self._admission: Admission | None = None

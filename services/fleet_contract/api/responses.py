@@ -201,6 +201,13 @@ class OutputCall(TypedDict):
     namespace: NotRequired[str]
 
 
+class OutputReasoningText(ReasoningText):
+    """The text of reasoning, with the probabilities of its tokens if those of the text are
+    included."""
+
+    logprobs: NotRequired[list[TokenScore]]
+
+
 class OutputReasoning(TypedDict):
     """The reasoning before an answer."""
 
@@ -208,7 +215,7 @@ class OutputReasoning(TypedDict):
     type: Literal["reasoning"]
     status: Literal["in_progress", "completed", "incomplete"]
     summary: list[Any]
-    content: list[ReasoningText]
+    content: list[OutputReasoningText]
 
 
 OutputItem = OutputMessage | OutputCall | OutputReasoning
@@ -333,7 +340,7 @@ class PartEvent(Event):
     item_id: str
     output_index: int
     content_index: int
-    part: OutputText | ReasoningText
+    part: OutputText | OutputReasoningText
 
 
 class DeltaEvent(Event):

@@ -1,8 +1,9 @@
-"""POST /tokenize, /detokenize and /apply-template, as in llama.cpp's server and in vLLM's."""
+"""POST /tokenize, /detokenize and /apply-template, as in llama.cpp's server and in vLLM's, and the
+response of /v1/chat/completions/render."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
@@ -80,6 +81,20 @@ class TemplatedPrompt(TypedDict):
     """The text that the chat template gives."""
 
     prompt: str
+
+
+class ChatPrompt(TypedDict):
+    """What a chat would send to the model. `max_tokens` is the most that the response may have
+    within the model's context, which is `max_model_len`; `prompt` is the text that the chat
+    template gives, and `token_ids` are its tokens."""
+
+    object: Literal["chat.completion.prompt"]
+    model: str
+    prompt: str
+    token_ids: list[int]
+    prompt_tokens: int
+    max_tokens: int
+    max_model_len: int
 
 
 class DetokenizeBody(JsonBody):

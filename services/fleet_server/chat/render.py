@@ -45,7 +45,11 @@ class ChatRenderer(ChunkRenderer):
                 {
                     "index": each.index,
                     "message": _message(each.pieces),
-                    "logprobs": _logprobs(each.logprobs) if self._scored else None,
+                    "logprobs": (
+                        {"content": [token.json() for token in each.logprobs], "refusal": None}
+                        if self._scored
+                        else None
+                    ),
                     "finish_reason": each.finish.value,
                 }
                 for each in choices

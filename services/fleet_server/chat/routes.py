@@ -6,17 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from fleet_server.chat.checked import check
 from fleet_server.chat.messages import image_places
 from fleet_server.chat.render import ChatRenderer
-from fleet_server.chat.request import ChatRequest, parse
-from fleet_server.chat.tool_messages import uses_tools
-from fleet_server.generation.conversation import conversation
-from fleet_server.generation.parameters import (
-    CHAT,
-    check_budget,
-    with_calls,
-    without_tools,
-)
+from fleet_server.chat.request import ChatRequest
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
@@ -49,11 +42,8 @@ class ChatService:
         server = self._server
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
-        parsed = self._check(body, model)
-        options = with_calls(parsed.options, model)
-        chat = conversation(
-            model, parsed.messages, options, parsed.effort, parsed.variables, parsed.ending
-        )
+        checked = check(server, body, model)
+        parsed, options, chat = checked.parsed, checked.options, checked.chat
 
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)
@@ -68,16 +58,6 @@ class ChatService:
         return await self._generator.respond(
             request, model, options, prepare, num_chars=parsed.num_chars
         )
-
-    def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
-        self._server.check_model_of(body)
-        parsed = parse(body, self._server.spec)
-        extra = self._server.spec.limits.extra_sampling
-        CHAT.check(body, model.supports, self._server.metrics, extra=extra)
-        check_budget(body, model)
-        if "tools" not in model.supports and uses_tools(parsed.messages):
-            raise without_tools("messages")
-        return parsed
 
     async def _load(self, parsed: ChatRequest) -> list[Any]:
         """The images of a request."""

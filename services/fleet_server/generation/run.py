@@ -16,6 +16,7 @@ from fastapi import Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong
 from fleet_contract.names import HEADER_UNENFORCED, HEADER_USAGE
+from fleet_contract.spec import ModelSpec
 from fleet_server.admission import Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.choices import Choice, Choices, Slots
@@ -101,8 +102,7 @@ class Generator:
         """
         server = self._server
         self.check_length(num_chars, model.context_length)
-        if options.logit_bias:
-            check_vocabulary(options.logit_bias, getattr(model, "vocab_size", sys.maxsize))
+        check_bias(options, model)
         if not options.stream:
             return await run_while_connected(request, self._whole(model, options, prepare))
         return await stream_events(
@@ -155,9 +155,10 @@ class Generator:
         prepared = await prepare()
         number = len(prepared.prompts)
         most = [
-            self._max_new_tokens(prompt.num_tokens, model.context_length, at, number)
+            room_for(server.spec, prompt, model.context_length, place_of(at, number, self._param))
             for at, prompt in enumerate(prepared.prompts)
         ]
+        stack.enter_context(server.scores.held(scores_of(options, most)))
         grammar = await self._compiled(model, options)
         loop = asyncio.get_running_loop()
         limit = server.spec.limits.request_timeout
@@ -196,18 +197,6 @@ class Generator:
         """Raises PromptTooLong for a text that no tokenizer fits into the context."""
         check_length(num_chars, context_length, self._param)
 
-    def _max_new_tokens(self, num_tokens: int, context_length: int, at: int, number: int) -> int:
-        """The context left after prompt `at` of `number`. Raises PromptTooLong."""
-        limit = self._server.spec.limits.max_prompt_tokens
-        longest = context_length - 1 if limit is None else min(limit, context_length - 1)
-        if num_tokens > longest:
-            raise PromptTooLong(
-                f"The prompt has {num_tokens} tokens; at most {longest} are accepted "
-                f"(the model's context is {context_length} tokens).",
-                param=place_of(at, number, self._param),
-            )
-        return context_length - num_tokens
-
     def _finished(self, stream: Choices, started: float, queue_ms: float) -> None:
         metrics = self._server.metrics
         metrics.tokens("prompt", stream.prompt_tokens)
@@ -222,6 +211,34 @@ class Generator:
             queue_ms=round(queue_ms, 1), first_token_ms=first and round(first * 1000, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )  # fmt: skip
+
+
+def room_for(spec: ModelSpec, prompt: Prompt, context_length: int, param: str) -> int:
+    """The context left after a prompt. Raises PromptTooLong."""
+    limit = spec.limits.max_prompt_tokens
+    longest = context_length - 1 if limit is None else min(limit, context_length - 1)
+    if prompt.num_tokens > longest:
+        raise PromptTooLong(
+            f"The prompt has {prompt.num_tokens} tokens; at most {longest} are accepted (the "
+            f"model's context is {context_length} tokens).",
+            param=param,
+        )
+    return context_length - prompt.num_tokens
+
+
+def check_bias(options: GenerationOptions, model: ChatModel) -> None:
+    """Raises BadRequest for a bias of a token that the model does not have."""
+    if options.logit_bias:
+        check_vocabulary(options.logit_bias, getattr(model, "vocab_size", sys.maxsize))
+
+
+def scores_of(options: GenerationOptions, most: Sequence[int]) -> int:
+    """The number of probabilities that a response may have; `most` is the context left after each
+    prompt."""
+    if options.logprobs is None:
+        return 0
+    tokens = options.n * sum(min(options.max_tokens, room) for room in most)
+    return tokens * (options.logprobs + 1)
 
 
 def place_of(at: int, number: int, param: str = "prompt") -> str:

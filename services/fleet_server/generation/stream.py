@@ -105,7 +105,7 @@ class TokenStream:
                 if step.prompt_logprobs:
                     self._prompt_logprobs = step.prompt_logprobs
                 self.completion_tokens += number
-                pieces += self._parser.feed(self._new_text(step), number)
+                pieces += self._parsed(step, number)
                 if self._parser.done or self._text.stopped:
                     finish = Finish.STOP
                     self.cancel()
@@ -126,6 +126,14 @@ class TokenStream:
                 )
         if error is not None and finish is None:
             raise _fleet_error(error)
+
+    def _parsed(self, step: Step, number: int) -> list[Piece]:
+        """The pieces that are certain with the tokens of a step."""
+        before = self._parser.reasoning_tokens
+        pieces = self._parser.feed(self._new_text(step), number)
+        if step.logprobs:
+            self._scores.settle(pieces, reasoning=self._parser.reasoning_tokens != before)
+        return pieces
 
     def _new_text(self, step: Step) -> str:
         """The text that can be returned with the tokens of a step."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fleet_contract.api.generation import TokenScore
-from fleet_contract.api.responses import OutputCall, OutputItem, OutputText, ReasoningText
+from fleet_contract.api.responses import OutputCall, OutputItem, OutputReasoningText, OutputText
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Kind = Literal["message", "reasoning", "function_call"]
@@ -17,7 +17,7 @@ PREFIXES: dict[Kind, str] = {"message": "msg_", "reasoning": "rs_", "function_ca
 @dataclass(slots=True)
 class Item:
     """One item. `parts` are the pieces of its text, or of the arguments of a call; `scores` are the
-    probabilities of the tokens of a message, if they are wanted."""
+    probabilities of its tokens, None if they are not wanted."""
 
     kind: Kind
     parts: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Item:
     name: str = ""
     namespace: str | None = None
     status: Status = "in_progress"
-    scores: list[TokenScore] = field(default_factory=list)
+    scores: list[TokenScore] | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,11 +36,14 @@ class Item:
         """The whole text, or all arguments."""
         return "".join(self.parts)
 
-    def part(self, text: str) -> OutputText | ReasoningText:
+    def part(self, text: str) -> OutputText | OutputReasoningText:
         """The only part of a message or of reasoning, with its scores if it has all its text."""
+        scores = (self.scores or []) if text else []
         if self.kind == "reasoning":
-            return {"type": "reasoning_text", "text": text}
-        scores = self.scores if text else []
+            thought: OutputReasoningText = {"type": "reasoning_text", "text": text}
+            if self.scores is not None:
+                thought["logprobs"] = scores
+            return thought
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": scores}
 
     def added(self) -> OutputItem:

@@ -18,6 +18,7 @@ from fleet_contract.api.responses import (
 from fleet_contract.api.tools import Namespace, ResponseTool
 from fleet_contract.errors import FleetError
 from fleet_server.generation.choices import Choice
+from fleet_server.generation.logprobs import Part, ScoredToken
 from fleet_server.generation.pieces import (
     CallArguments,
     CallStart,
@@ -46,7 +47,8 @@ class ResponseRenderer(Renderer):
         self._items: list[Item] = []
         self._status: Status = "completed"
         self._events = 0
-        self._scores: list[TokenScore] = []
+        self._scored = parsed.options.logprobs is not None
+        self._scores: list[ScoredToken] = []
         """Of tokens that have no text yet."""
         self._names = {
             tool.name: (tool.namespace, tool.local_name) for tool in parsed.options.tools.tools
@@ -55,10 +57,12 @@ class ResponseRenderer(Renderer):
     def whole(self, choices: Sequence[Choice], counts: Counts) -> Response:
         [choice] = choices
         made, status = message_of(choice.pieces), _status(choice.finish)
+        self._scores = choice.logprobs
         if made.reasoning:
-            self._items.append(Item("reasoning", [made.reasoning]))
+            scores = self._taken(Part.REASONING)
+            self._items.append(Item("reasoning", [made.reasoning], scores=scores))
         if made.text or not (made.calls or made.reasoning):
-            scores = [token.body() for token in choice.logprobs]
+            scores = self._taken(Part.TEXT)
             self._items.append(Item("message", [made.text], scores=scores))
         for each in made.calls:
             call = self._call(each.id, each.name)
@@ -77,7 +81,7 @@ class ResponseRenderer(Renderer):
         )
 
     def update(self, update: Update) -> Iterator[bytes]:
-        self._scores += [token.body() for token in update.logprobs]
+        self._scores += [each for each in update.logprobs if each.part is not Part.CALL]
         for piece in update.pieces:
             yield from self._piece(piece)
         if update.finish is not None:
@@ -101,12 +105,13 @@ class ResponseRenderer(Renderer):
         match piece:
             case Text(text):
                 yield from self._within("message")
-                scores, self._scores = self._scores, []
-                self._items[-1].scores += scores
+                scores = self._added(Part.TEXT) or []
                 yield self._in_part("response.output_text.delta", delta=text, logprobs=scores)
             case Reasoning(text):
                 yield from self._within("reasoning")
-                yield self._in_part("response.reasoning_text.delta", delta=text)
+                found = self._added(Part.REASONING)
+                more = {} if found is None else {"logprobs": found}
+                yield self._in_part("response.reasoning_text.delta", delta=text, **more)
             case CallStart(_, call_id, name):
                 yield from self._open(self._call(call_id, name))
                 return
@@ -118,6 +123,23 @@ class ResponseRenderer(Renderer):
         """An item for the call of a function, by the name that the model has for it."""
         namespace, name = self._names.get(name, (None, name))
         return Item("function_call", [], call_id, name, namespace)
+
+    def _added(self, part: Part) -> list[TokenScore] | None:
+        """The scores of the tokens of a part so far, which are added to the last item."""
+        found = self._taken(part)
+        if found is not None:
+            item = self._items[-1]
+            item.scores = [] if item.scores is None else item.scores
+            item.scores += found
+        return found
+
+    def _taken(self, part: Part) -> list[TokenScore] | None:
+        """The scores of the tokens of a part, None if they are not wanted."""
+        if not self._scored:
+            return None
+        found = [token.json() for token in self._scores if token.part is part]
+        self._scores = [token for token in self._scores if token.part is not part]
+        return found
 
     def _within(self, kind: Literal["message", "reasoning"]) -> Iterator[bytes]:
         """Open an item of `kind`, unless the last one is."""
@@ -143,7 +165,7 @@ class ResponseRenderer(Renderer):
         else:
             if item.kind == "message":
                 yield self._in_part(
-                    "response.output_text.done", text=item.text, logprobs=item.scores
+                    "response.output_text.done", text=item.text, logprobs=item.scores or []
                 )
             else:
                 yield self._in_part("response.reasoning_text.done", text=item.text)

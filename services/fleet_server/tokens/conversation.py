@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Response
@@ -24,7 +24,7 @@ from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import without_tools
 from fleet_server.generation.run import check_length
 from fleet_server.generation.tools import CHAT_TOOLS, read_tools
-from fleet_server.protocols import ChatModel, Vocabulary
+from fleet_server.protocols import ChatModel, Prompt, Vocabulary
 from fleet_web.errors import from_validation
 from fleet_web.responses import json_response
 
@@ -51,14 +51,7 @@ class PromptReader:
 
     def tokens(self) -> Response:
         """The tokens, in vLLM's format."""
-        ids = self._chat.prompt(self._model, []).token_ids
-        if ids is None:
-            raise UnsupportedParameter(
-                "This model's engine does not give the tokens of a conversation; engines that do: "
-                "openvino, llamacpp, torch.",
-                param="messages",
-            )
-        numbers = [int(each) for each in ids]
+        numbers = token_ids_of(self._chat.prompt(self._model, []))
         texts = None
         if self._with_texts:
             piece = self._vocabulary.piece
@@ -77,12 +70,28 @@ class PromptReader:
         return json_response(content)
 
 
-def _read(given: TemplateBody, spec: ModelSpec, model: ChatModel) -> Conversation:
-    messages, images = read_messages(given.messages, spec)
-    if images:
+def token_ids_of(prompt: Prompt) -> list[int]:
+    """The tokens of a conversation. Raises UnsupportedParameter."""
+    if prompt.token_ids is None:
+        raise UnsupportedParameter(
+            "This model's engine does not give the tokens of a conversation; engines that do: "
+            "openvino, llamacpp, torch.",
+            param="messages",
+        )
+    return [int(each) for each in prompt.token_ids]
+
+
+def check_images(urls: Sequence[str]) -> None:
+    """Raises BadRequest for a conversation with images."""
+    if urls:
         raise BadRequest(
             "Images are not read here; /v1/messages/count_tokens counts them.", param="messages"
         )
+
+
+def _read(given: TemplateBody, spec: ModelSpec, model: ChatModel) -> Conversation:
+    messages, images = read_messages(given.messages, spec)
+    check_images(images)
     tools = read_tools(given.tools, given.tool_choice, None, CHAT_TOOLS)
     if "tools" not in model.supports and (tools.tools or uses_tools(messages)):
         raise without_tools("tools" if tools.tools else "messages")

@@ -1,4 +1,5 @@
-"""POST /tokenize and /detokenize for models that read text, /apply-template for chats."""
+"""POST /tokenize and /detokenize for models that read text, and for chats /apply-template and
+/v1/chat/completions/render."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from fleet_server.admission import Admission
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
 from fleet_server.tokens.conversation import PromptReader
+from fleet_server.tokens.dry_run import dry_run
 from fleet_server.tokens.request import check_tokens, parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
 from fleet_server.worker_pool import WorkerPool
@@ -86,6 +88,13 @@ def router(server: ServerState) -> APIRouter:
 
             return await service.respond(request, checked)
 
+        @routes.post("/v1/chat/completions/render")
+        async def render(request: Request) -> Response:
+            def checked(raw: dict[str, Any]) -> Checked:
+                return ChatBody, dry_run(server, raw, server.ready_model())
+
+            return await service.respond(request, checked, counted=False)
+
     return routes
 
 
@@ -112,9 +121,14 @@ class TokenService:
         return found
 
     async def respond(
-        self, request: Request, checked: Callable[[dict[str, Any]], Checked]
+        self,
+        request: Request,
+        checked: Callable[[dict[str, Any]], Checked],
+        *,
+        counted: bool = True,
     ) -> Response:
-        """The result of the work that `checked` returns for the body of a request.
+        """The result of the work that `checked` returns for the body of a request, whose unknown
+        fields are `counted` here.
 
         Raises FleetErrors and ClientDisconnect.
         """
@@ -123,7 +137,8 @@ class TokenService:
         server.ready_model()
         server.check_model_of(raw)
         known, work = checked(raw)
-        count_ignored(raw, known.model_fields, server.metrics)
+        if counted:
+            count_ignored(raw, known.model_fields, server.metrics)
         del raw  # a body may be large, and the request may wait
         return await run_while_connected(request, self._pool.run(work))
 

@@ -26,8 +26,8 @@ from fleet_contract.api.speech import (
     Transcription,
     VerboseTranscription,
 )
-from fleet_contract.api.tokens import Content as TokensText
 from fleet_contract.api.tokens import (
+    ChatPrompt,
     DetokenizeBody,
     PromptTokens,
     TemplateBody,
@@ -36,6 +36,7 @@ from fleet_contract.api.tokens import (
     TokenizeChatBody,
     Tokens,
 )
+from fleet_contract.api.tokens import Content as TokensText
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import (
     HEADER_COLD,
@@ -137,6 +138,10 @@ TEMPLATE = replace(
     TOKENIZE, path="/apply-template", summary="The prompt of a conversation, as text.",
     body=MediaType(JSON, TemplateBody), responses=(MediaType(JSON, TemplatedPrompt),),
 )  # fmt: skip
+RENDER = replace(
+    TOKENIZE, path="/v1/chat/completions/render", summary="The prompt of a chat, all checked.",
+    body=CHAT.body, responses=(MediaType(JSON, ChatPrompt),),
+)  # fmt: skip
 DETOKENIZE = replace(
     TOKENIZE, path="/detokenize", summary="Turn tokens into text.",
     body=MediaType(JSON, DetokenizeBody), responses=(MediaType(JSON, TokensText),),
@@ -149,7 +154,7 @@ BY_PATH = {
         EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"), TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
         replace(RERANK, path="/v2/rerank", summary="Rank documents, in the format of Cohere's v2."),
-        TOKENIZE_CHAT, TEMPLATE, DETOKENIZE,
+        TOKENIZE_CHAT, TEMPLATE, RENDER, DETOKENIZE,
     )
 }  # fmt: skip
 """Every POST operation that this project's own servers support."""

@@ -167,6 +167,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/tokenize", TOKENIZE),
     ("/tokenize", PROMPT | {"return_token_strs": True}),
     ("/apply-template", PROMPT),
+    ("/v1/chat/completions/render", TOOLS),
     ("/detokenize", DETOKENIZE),
 ]
 """Paths with a complete valid body to be changed."""

@@ -34,6 +34,29 @@ async def test_they_are_streamed(serve: Any, scripted: Any) -> None:
     assert events[-1]["response"]["output"][0]["content"][0]["logprobs"] == tokens
 
 
+async def test_each_part_has_those_of_its_own_tokens(serve: Any, scripted: Any) -> None:
+    model = scripted(
+        text='<think>a</think>b <tool_call>{"name": "f", "arguments": {}}</tool_call>',
+        supports=SUPPORTS, chat_template="{{ tools }}<think></think><tool_call></tool_call>",
+    )  # fmt: skip
+    wanted = {"include": INCLUDE, "tools": [{"type": "function", "name": "f"}]}
+    with serve(model) as live:
+        whole = (await live.chat(**wanted)).json()
+        streamed = await live.chat(**wanted, stream=True)
+        plain = (await live.chat(tools=wanted["tools"])).json()
+        await live.idle()
+    last = [line for line in streamed.text.splitlines() if line.startswith("data: ")][-1]
+    for body in (whole, json.loads(last[6:])["response"]):
+        thought, message, call = body["output"]
+        texts = [
+            "".join(token["token"] for token in item["content"][0]["logprobs"])
+            for item in (thought, message)
+        ]
+        assert texts == ["<think>a</think>", "b"]
+        assert call["type"] == "function_call"
+    assert "logprobs" not in plain["output"][0]["content"][0]
+
+
 async def test_what_is_refused(serve: Any, scripted: Any) -> None:
     with serve(scripted(supports=SUPPORTS)) as live:
         assert (await live.refused(top_logprobs=2))["param"] == "top_logprobs"

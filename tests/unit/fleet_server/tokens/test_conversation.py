@@ -73,7 +73,29 @@ async def test_the_text_and_its_tokens(serve: Any, fields: Any, expected: str) -
     assert plain.json()["token_strs"] is None
 
 
-@pytest.mark.parametrize("path", ["/apply-template", "/tokenize"])
+async def test_a_chat_without_its_generation(serve: Any) -> None:
+    path = "/v1/chat/completions/render"
+    body = {"model": "scripted", "messages": HELLO, "max_tokens": 30}
+    with serve(Templated()) as live:
+        found = await live.ask("POST", path, json=body)
+        rest = await live.ask("POST", path, json=body | {"max_tokens": 5000})
+        for fields, param in (
+            ({"temperature": 5}, "temperature"),
+            ({"logprobs": True}, "logprobs"),
+            ({"tool_choice": "required"}, "tool_choice"),
+            ({"messages": [{"role": "user", "content": "x" * 1001}]}, "messages"),
+        ):
+            refused = await live.ask("POST", path, json=body | fields)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    raw = b"<user>h\xc3\xa9 <s><assistant>"
+    assert found.json() == {
+        "object": "chat.completion.prompt", "model": "scripted", "prompt": raw.decode(),
+        "token_ids": list(raw), "prompt_tokens": len(raw), "max_tokens": 30, "max_model_len": 1000,
+    }  # fmt: skip
+    assert rest.json()["max_tokens"] == 1000 - len(raw)
+
+
+@pytest.mark.parametrize("path", ["/apply-template", "/tokenize", "/v1/chat/completions/render"])
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -94,7 +116,8 @@ async def test_engines_without_a_template_refuse(serve: Any) -> None:
     with serve(ScriptedChat()) as live:
         text = await live.ask("POST", "/apply-template", json={"messages": HELLO})
         tokens = await live.ask("POST", "/tokenize", json={"messages": HELLO})
-    for answer in (text, tokens):
+        dry = await live.ask("POST", "/v1/chat/completions/render", json={"messages": HELLO})
+    for answer in (text, tokens, dry):
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "unsupported_parameter"
 
