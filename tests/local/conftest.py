@@ -85,7 +85,11 @@ spec:
   {source}
   contextLength: {length}
   cache: {{prefix: false}}  # greedy text that does not depend on earlier requests
-  golden: [{{prompt: "What is the capital of Japan?", contains: Tokyo}}]
+  golden:
+    - {{prompt: "What is the capital of Japan?", contains: Tokyo}}
+    - prompt: Is the sky blue?
+      matches:
+        schema: {{type: object, properties: {{blue: {{type: boolean}}}}, required: [blue]}}
 """
 
 

@@ -153,7 +153,8 @@ class MessageReader:
         _extend(message, texts)
         if calls:
             message.setdefault("tool_calls", []).extend(calls)
-        if thought := "\n".join(filter(None, thoughts)):
+        before = message.get("reasoning_content", "")
+        if thought := "\n".join(filter(None, [before, *thoughts])):
             message["reasoning_content"] = thought
 
     def _parts(self, content: Any, place: str, *, images: bool = True) -> Parts:

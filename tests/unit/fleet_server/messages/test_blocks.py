@@ -80,6 +80,22 @@ def test_calls_and_results() -> None:
     ]  # fmt: skip
 
 
+def test_messages_of_the_model_in_a_row_keep_all_their_thoughts() -> None:
+    def thought(words: str) -> dict[str, Any]:
+        return {"type": "thinking", "thinking": words, "signature": ""}
+
+    found = read(
+        user(text("Go")),
+        model(thought("A."), text("One.")),
+        model(text("Two.")),
+        model(thought("B."), thought("C."), USE),
+    )
+    assert len(found) == 2
+    assert found[1]["content"] == "One.\nTwo."
+    assert found[1]["reasoning_content"] == "A.\nB.\nC."
+    assert len(found[1]["tool_calls"]) == 1
+
+
 @pytest.mark.parametrize("content", [None, [], "", "text"])
 def test_results_may_be_empty_or_a_string(content: Any) -> None:
     result = {"type": "tool_result", "tool_use_id": "t1", "content": content}

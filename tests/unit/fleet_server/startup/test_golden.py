@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.load_error import LoadError
@@ -140,3 +143,29 @@ def test_the_reply_follows_a_schema_to_its_end() -> None:
     for supports in (GUIDED, frozenset[str]()):
         with pytest.raises(LoadError, match="cannot be run"):
             golden.check(spec("chat", bad), ScriptedChat("{}", supports=supports))
+
+
+PAGE = Path(__file__).parents[4] / "docs" / "golden-checks.md"
+REPLIES = {"contains": "It is Paris.", "toolCall": call(city="Paris"),
+           "matches": '{"author": "Goethe", "century": 19}'}  # fmt: skip
+
+
+class Alike(Directions):
+    """Embeds all texts as the same direction."""
+
+    def embed(self, batch: list[list[int]]) -> Any:
+        return np.array([(1.0, 0.0)] * len(batch), dtype=np.float32)
+
+
+def test_the_examples_of_the_page() -> None:
+    """Each check passes with the reply that its text promises, and fails with another one."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    chat, embedding = (ModelSpec.model_validate(yaml.safe_load(block)["spec"]) for block in blocks)
+    for each, reply in zip(chat.golden, REPLIES.values(), strict=True):
+        alone = chat.model_copy(update={"golden": [each]})
+        golden.check(alone, ScriptedChat(reply, supports=GUIDED, chat_template=QWEN))
+        with pytest.raises(LoadError):
+            golden.check(alone, ScriptedChat("{}", supports=GUIDED, chat_template=QWEN))
+    golden.check(embedding, Alike())
+    table = PAGE.read_text().partition("```")[0]
+    assert all(f"`{name}`" in table for name in (*REPLIES, "prompt", "similar", "minCosine"))
