@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from fleet_server.engines.guided.lark import quoted
+from fleet_server.generation.tool_grammars.marks import DSML
 from fleet_server.generation.tool_grammars.properties import (
     Property,
     Schema,
@@ -14,7 +15,6 @@ from fleet_server.generation.tool_grammars.properties import (
 )
 from fleet_server.generation.tool_grammars.rules import ANY_OBJECT, Rules, alternatives
 from fleet_server.generation.tool_grammars.xml import texts_of
-from fleet_server.generation.tool_marks import DSML
 from fleet_server.protocols import OutputFormat
 
 CLOSE = f"</{DSML}parameter>"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_server.generation.tool_grammars.rules import Rules, Tools, alternatives
-from fleet_server.generation.tool_marks import (
+from fleet_server.generation.tool_grammars.marks import (
     CALL,
     CHANNEL,
     CONSTRAIN,
@@ -11,6 +10,7 @@ from fleet_server.generation.tool_marks import (
     MESSAGE,
     START,
 )
+from fleet_server.generation.tool_grammars.rules import Rules, Tools, alternatives
 from fleet_server.protocols import FormatKind, OutputFormat
 
 MARKS = (START, CHANNEL, MESSAGE, CONSTRAIN, END, CALL)

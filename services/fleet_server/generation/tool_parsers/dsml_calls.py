@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fleet_server.generation.tool_marks import DSML
+from fleet_server.generation.tool_grammars.marks import DSML
 from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 
 BEGIN, END = f"<{DSML}function_calls>", f"</{DSML}function_calls>"

@@ -8,9 +8,9 @@ from dataclasses import replace
 from fleet_server.generation.tool_grammars import gemma
 from fleet_server.generation.tool_grammars.dsml import write_dsml
 from fleet_server.generation.tool_grammars.harmony import write_harmony
+from fleet_server.generation.tool_grammars.marks import DSML
 from fleet_server.generation.tool_grammars.python import write_python
 from fleet_server.generation.tool_grammars.xml import write_xml
-from fleet_server.generation.tool_marks import DSML
 from fleet_server.generation.tool_parsers import (
     deepseek_calls,
     dsml_calls,

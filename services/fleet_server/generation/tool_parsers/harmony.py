@@ -18,7 +18,7 @@ from fleet_server.generation.pieces import (
     Text,
     merged,
 )
-from fleet_server.generation.tool_marks import (
+from fleet_server.generation.tool_grammars.marks import (
     CALL,
     CHANNEL,
     CONSTRAIN,

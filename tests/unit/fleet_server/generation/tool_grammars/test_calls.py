@@ -13,7 +13,7 @@ import pytest
 from fleet_server.engines.guided.compiler import GrammarCompiler
 from fleet_server.generation.output import Parser
 from fleet_server.generation.pieces import Text, merged
-from fleet_server.generation.tool_marks import DSML
+from fleet_server.generation.tool_grammars.marks import DSML
 from fleet_server.generation.tool_parsers import dsml_calls, families, harmony
 from fleet_server.generation.tool_parsers.block_parser import BlockParser
 from fleet_server.generation.tool_parsers.call_grammar import guided_syntax, optional
