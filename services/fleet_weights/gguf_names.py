@@ -45,6 +45,12 @@ def projector(names: Collection[str]) -> str | None:
     return next(preferred, found[0] if found else None)
 
 
+def projector_beside(path: str, names: Collection[str]) -> str | None:
+    """The image projector in the folder of the model at `path`, both among `names`."""
+    folder = path.rpartition("/")[0]
+    return projector([name for name in names if name.rpartition("/")[0] == folder])
+
+
 def _is_first(name: str, names: Collection[str]) -> bool:
     found = _PART.fullmatch(name)
     return found is None or (int(found["number"]) == 1 and set(parts(name)) <= set(names))

@@ -70,7 +70,11 @@ class Staging:
         with Downloader(self._environ, self._tracker, self._retry_policy) as downloader:
             source, sha256 = self._plan.source, self._plan.source_sha256
             if isinstance(source, Hub):
-                self._add(repository.files(source, downloader, sha256, parts_folder, self._kind))
+                self._add(
+                    repository.files(
+                        source, downloader, sha256, parts_folder, self._kind, self._spec.vision
+                    )
+                )
             if isinstance(source, S3Objects):
                 self._add(buckets.files(source, self._environ, sha256, self._kind, self._spec.s3))
             if isinstance(source, ImagePath):

@@ -84,4 +84,6 @@ def fingerprint(spec: ModelSpec) -> str:
     }
     if spec.bucket is not None and spec.bucket.endpoint:
         made_from["endpoint"] = spec.bucket.endpoint  # another store may have a bucket of this name
+    if spec.vision and (spec.source or "").endswith(".gguf"):
+        made_from["projector"] = True  # a file that the source does not name
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:10]

@@ -39,7 +39,7 @@ def find(spec: ModelSpec, caches: tuple[Path, ...]) -> Path | None:
         return None
     for cache in caches:
         try:
-            found = _in(cache, address)
+            found = _in(cache, address, spec.vision)
         except OSError:  # a folder of another user
             continue
         if found is not None:
@@ -55,7 +55,7 @@ def is_inside(path: Path) -> bool:
     )
 
 
-def _in(cache: Path, address: Hub) -> Path | None:
+def _in(cache: Path, address: Hub, vision: bool) -> Path | None:
     repository = cache / f"models--{address.repo.replace('/', '--')}"
     reference = repository / "refs" / address.revision
     commit = reference.read_text().strip() if reference.is_file() else address.revision
@@ -67,5 +67,7 @@ def _in(cache: Path, address: Hub) -> Path | None:
         if wanted.suffix != ".gguf":
             return None
         there = all((snapshot / name).is_file() for name in gguf_names.parts(address.path))
+        if vision and gguf_names.projector([path.name for path in wanted.parent.iterdir()]) is None:
+            return None
         return wanted if there else None
     return wanted if is_complete(wanted) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from fleet_weights import gguf_names
 from fleet_weights.address import Hub
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub import repository
@@ -40,7 +41,9 @@ def list_repository(
             downloader.json(repository.listing_url(address, downloader)), address
         )
         if address.path in entries:
-            return frozenset({address.path.rpartition("/")[2]}), documents
+            beside = gguf_names.projector_beside(address.path, entries)
+            found = {address.path, beside} if beside is not None else {address.path}
+            return frozenset(path.rpartition("/")[2] for path in found), documents
         prefix = f"{address.path}/" if address.path else ""
         names = frozenset(path.removeprefix(prefix) for path in entries if path.startswith(prefix))
         choose(sorted(names), f"hf://{address.repo}")

@@ -48,21 +48,32 @@ def files(
     sha256: str | None,
     parts_folder: Path | None = None,
     kind: WeightsFormat | None = None,
+    vision: bool = False,
 ) -> list[File]:
     """The files to download for `address`. Raises WeightsError.
 
     `sha256` is that of the spec, for an address of one file; `kind` is the format to take. With
     `parts_folder`, ONNX graphs are downloaded there first, and their external data is included.
+    With `vision`, the image projector beside a GGUF file that the address names is included.
     """
     listing = downloader.json(listing_url(address, downloader))
     commit, entries = read(listing, address)
+    one_file = address.path in entries
+    folder = address.path.rpartition("/")[0] if one_file else address.path
+    prefix = f"{folder}/" if folder else ""
+    projector = None
+    if vision and one_file and address.path.endswith(".gguf"):
+        projector = gguf_names.projector_beside(address.path, entries)
 
     def made(entry: RepositoryFile) -> File:
-        part = file_part(entry, address, commit, downloader, sha256)
-        return File(_inside(entry.path, address.path), (part,), sha256)
+        own = None if entry.path == projector else sha256
+        part = file_part(entry, address, commit, downloader, own)
+        return File(entry.path.removeprefix(prefix), (part,), own)
 
     wanted = {entry.path: made(entry) for entry in _wanted(address, entries, sha256, kind)}
-    if parts_folder is not None and address.path not in entries:
+    if projector is not None:
+        wanted[projector] = made(entries[projector])
+    if parts_folder is not None and not one_file:
         for path in [path for path in wanted if path.endswith(".onnx")]:
             graph = downloader.get(wanted[path].parts[0], parts_folder)
             for entry in _external(path, graph, entries, address):
@@ -138,9 +149,3 @@ def _wanted(
     prefix = f"{address.path}/" if address.path else ""
     inside = [path.removeprefix(prefix) for path in entries if path.startswith(prefix)]
     return [entries[prefix + path] for path in choose(inside, f"hf://{address.repo}", kind)]
-
-
-def _inside(path: str, below: str) -> str:
-    if path == below:
-        return path.rpartition("/")[2]
-    return path.removeprefix(f"{below}/") if below else path

@@ -20,3 +20,10 @@ def test_a_projector_is_no_model() -> None:
     assert gguf_names.projector(names) == "mmproj-F16.gguf"
     assert gguf_names.projector(["Qwen3-VL-mmproj-bf16.gguf"]) == "Qwen3-VL-mmproj-bf16.gguf"
     assert gguf_names.projector(["m.gguf"]) is None
+
+
+def test_the_projector_beside_a_model() -> None:
+    names = ["a/m.gguf", "a/mmproj-F16.gguf", "m.gguf", "b/m.gguf"]
+    assert gguf_names.projector_beside("a/m.gguf", names) == "a/mmproj-F16.gguf"
+    assert gguf_names.projector_beside("m.gguf", names) is None
+    assert gguf_names.projector_beside("b/m.gguf", names) is None

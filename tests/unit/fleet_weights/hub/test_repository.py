@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -88,6 +89,25 @@ def test_one_file_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
     folder = pull(spec("hf://acme/gguf@main/q8/a.gguf"))
     assert names(folder) == {"a.gguf"}
     assert (folder / "a.gguf").read_bytes() == b"GGUF eight"
+
+
+def test_one_file_and_its_image_projector(server: Any, pull: Callable[..., Path]) -> None:
+    content = b"GGUF eight"
+    server.put_repository("acme/gguf", {
+        "q8/a.gguf": content, "q8/mmproj-F16.gguf": b"GGUF eyes", "mmproj-F16.gguf": b"GGUF no",
+    })  # fmt: skip
+    source, known = "hf://acme/gguf@main/q8/a.gguf", hashlib.sha256(content).hexdigest()
+    assert names(pull(spec(source))) == {"a.gguf"}
+    folder = pull(spec(source, vision=True, sha256=known))
+    assert names(folder) == {"a.gguf", "mmproj-F16.gguf"}
+    assert (folder / "mmproj-F16.gguf").read_bytes() == b"GGUF eyes"
+
+
+def test_a_model_in_parts_in_a_folder(server: Any, pull: Callable[..., Path]) -> None:
+    parts = {f"q8/m-0000{number}-of-00002.gguf": b"GGUF" for number in (1, 2)}
+    server.put_repository("acme/gguf", parts)
+    folder = pull(spec("hf://acme/gguf@main/q8/m-00001-of-00002.gguf"))
+    assert names(folder) == {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"}
 
 
 def test_one_file_with_another_checksum_than_the_spec(
