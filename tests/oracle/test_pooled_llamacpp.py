@@ -1,4 +1,4 @@
-"""Embeddings and reranking of llama.cpp with tiny random decoders against transformers."""
+"""Embeddings and reranking of llama.cpp with tiny random models against transformers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.llamacpp.embedding import LlamaEmbedding
 from fleet_server.engines.llamacpp.rerank import LlamaRerank
 from fleet_server.load_error import LoadError
-from support import tiny_chat, tiny_gguf
+from support import tiny_bert, tiny_bert_gguf, tiny_chat, tiny_gguf
 
 CONFIG = tiny_chat.QWEN3
 TEXTS = [
@@ -70,6 +70,25 @@ def test_vectors_are_pooled_as_the_gguf_says(
         wanted = states[-1] if kind == "LAST" else states.mean(0)
         assert np.allclose(vector, wanted / np.linalg.norm(wanted), atol=1e-5)
     assert np.allclose(vectors, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["CLS", "MEAN"])
+def test_vectors_of_an_encoder(tmp_path: Path, kind: str) -> None:
+    """BERT, whose tokens attend to later ones too."""
+    weights = {name: torch.from_numpy(each) for name, each in tiny_bert.bert_tensors().items()}
+    model = BertModel(BertConfig(**tiny_bert.bert_config()), add_pooling_layer=False).eval()
+    model.load_state_dict(weights, strict=False)
+    path = tiny_bert_gguf.write(tmp_path / "bert.gguf", gguf.PoolingType[kind])
+    engine = LlamaEmbedding(spec("embedding", contextLength=24), path, 1)
+    batch = engine.tokenize(["w1", "w7 w3 unknown w59", "w2 " * 20])
+    vectors = engine.embed(batch)
+    engine.close()
+    assert batch[1] == [2, 11, 7, 1, 63, 3]
+    for ids, vector in zip(batch, vectors, strict=True):
+        with torch.inference_mode():
+            states = model(torch.tensor([ids])).last_hidden_state[0].numpy()
+        wanted = states[0] if kind == "CLS" else states.mean(0)
+        assert np.allclose(vector, wanted / np.linalg.norm(wanted), atol=1e-3)
 
 
 def test_a_gguf_without_pooling_needs_that_of_the_spec(tmp_path: Path) -> None:
