@@ -27,7 +27,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import find, prepare
 from fleet_prepare.stage import PrepareStage, Report
-from fleet_weights.adapters import adapter_specs
+from fleet_weights.adapters import companions
 from fleet_weights.errors import NoRoom, WeightsError
 from fleet_weights.eviction import release
 from fleet_weights.fetch import fetch, is_there
@@ -75,7 +75,7 @@ def pull_all(
             _print_error(spec, error)
         finally:
             if not store.evicts:  # a server may need its room while the others are pulled
-                for each in _with_adapters(spec):
+                for each in _with_companions(spec):
                     release(each, store)
     return failed
 
@@ -85,9 +85,9 @@ def _elsewhere(spec: ModelSpec) -> bool:
     return spec.is_foreign or spec.engine in NO_WEIGHTS
 
 
-def _with_adapters(spec: ModelSpec) -> list[ModelSpec]:
+def _with_companions(spec: ModelSpec) -> list[ModelSpec]:
     """What is fetched for a model: itself first."""
-    return [spec, *(adapter for _, adapter in adapter_specs(spec))]
+    return [spec, *companions(spec)]
 
 
 class _Pull:
@@ -101,7 +101,7 @@ class _Pull:
         self._environ = environ
         self._console = console
         self._began = time.monotonic()
-        self._was_there = all(is_there(each, store) for each in _with_adapters(spec))
+        self._was_there = all(is_there(each, store) for each in _with_companions(spec))
 
     def prepare(self, here: Machine, *, force: bool) -> None:
         """Fetch and convert.
@@ -138,7 +138,7 @@ class _Pull:
     def _fetch(self, report: Report) -> Path:
         progress = partial(report, PrepareStage.FETCHING)
         path, *_ = [fetch(each, self._store, progress, environ=self._environ)
-                    for each in _with_adapters(self._spec)]  # fmt: skip
+                    for each in _with_companions(self._spec)]  # fmt: skip
         return path
 
     def _with_progress(self, work: Callable[[Report], T]) -> T:

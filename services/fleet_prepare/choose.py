@@ -12,19 +12,17 @@ from pathlib import PurePosixPath
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ADAPTER_ENGINES, Engine, ModelSpec, Quantization, Task
+from fleet_contract.spec_parts import CacheType
 from fleet_prepare import converters, encoder
 from fleet_prepare.converters import ConversionPlan, Converter
 from fleet_prepare.cublas import LIBRARY
 from fleet_prepare.errors import CannotServe
+from fleet_prepare.hints import CUDA_HINT, install_hint, torch_hint
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.hub.selection import PICKLE_HINT, WeightsFormat
-
-CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
-EXTRAS = {Engine.LLAMACPP: "llamacpp", Engine.TORCH: "torch"}
-"""Extras of engines that `server` does not install."""
 
 FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.OPENVINO, Task.CHAT): "fleet_server.engines.openvino.chat:OpenVinoChat",
@@ -43,11 +41,11 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
 
 SPECULATION: dict[Engine, frozenset[str]] = {
     Engine.OPENVINO: frozenset({"promptLookup"}),
-    Engine.LLAMACPP: frozenset({"promptLookup"}),
+    Engine.LLAMACPP: frozenset({"draft", "promptLookup"}),
 }
 """Methods of speculative decoding that engines have, by their names on the wire."""
-VISION_ENGINES = (Engine.VLLM, Engine.TORCH)
-"""Engines that read images."""
+VISION_ENGINES = (Engine.LLAMACPP, Engine.VLLM, Engine.TORCH)
+"""Engines that read images; llamacpp with a projector beside the model."""
 CONVERTED = (Quantization.INT8, Quantization.INT4)
 INTEL = ("gpu", "npu")
 """Kinds of devices that only OpenVINO uses."""
@@ -95,6 +93,12 @@ def choose(
             "Leave `quantization` (QUANTIZATION) at auto, or name safetensors in `source`.",
         )
     _check_speculation(spec, choice.engine)
+    if spec.cache.type is not CacheType.AUTO and choice.engine is not Engine.LLAMACPP:
+        raise CannotServe(
+            f"{spec.model}: the {choice.engine.value} engine has no cache.type "
+            f"{spec.cache.type.value}.",
+            "The engine llamacpp does. Remove the field, or set `engine`.",
+        )
     return choice
 
 
@@ -234,13 +238,15 @@ class _Decision:
         elif engine is Engine.VLLM:
             device = self._device_of_vllm()
         elif engine is Engine.LLAMACPP:
-            if device not in ("cpu", "mps") and spec.device != "auto":
+            # The package for Macs has Metal, that for other machines no GPU unless it is replaced,
+            # which only the engine sees.
+            device = device if device == "mps" or spec.device != "auto" else "cpu"
+            if spec.vision and self._files.projector is None:
                 raise CannotServe(
-                    f"{spec.model} asks for device {device}: the llamacpp engine computes on the "
-                    f"CPU.",
-                    "Set device (or MODEL_DEVICE) to auto or cpu, or engine to torch or vllm.",
+                    f"The llamacpp engine reads images with a projector, a GGUF file mmproj-… "
+                    f"beside the model; {spec.model} has none ({self._some_names()}).",
+                    "Name a repository or folder that has one in `source`, or remove `vision`.",
                 )
-            device = "cpu"
         elif engine is Engine.OPENVINO or device == "mps":
             device = device if self._on_intel else "cpu"
         elif device != "cpu" and not self._machine.has_cublas:
@@ -276,21 +282,20 @@ class _Decision:
 
     def _on_gpu(self) -> EngineChoice | None:
         device, machine = self._device, self._machine
-        if machine.vllm_uses(device):
-            chosen = self._by(Engine.VLLM, device, f"device {device}")
-            if chosen is not None:
-                return chosen
-        if self._spec.task is Task.SPEECH:
+        note = f"device {device}"
+        uses_vllm = machine.vllm_uses(device)
+        if uses_vllm and (chosen := self._by(Engine.VLLM, device, note)) is not None:
+            return chosen
+        if self._spec.task is Task.SPEECH and (device == "mps" or machine.has_cublas):
+            where, why = device, note
             if device == "mps":
-                note = "CTranslate2 has no MPS, so the CPU"
-                if (chosen := self._by(Engine.CTRANSLATE2, "cpu", note)) is not None:
-                    return chosen
-            elif machine.has_cublas:
-                note = f"device {device}"
-                if (chosen := self._by(Engine.CTRANSLATE2, device, note)) is not None:
-                    return chosen
+                where, why = "cpu", "CTranslate2 has no MPS, so the CPU"
+            if (chosen := self._by(Engine.CTRANSLATE2, where, why)) is not None:
+                return chosen
+        if device == "mps" and (chosen := self._by(Engine.LLAMACPP, device, note)) is not None:
+            return chosen
         if machine.torch_uses(device):
-            return self._by(Engine.TORCH, device, f"device {device}")
+            return self._by(Engine.TORCH, device, note)
         return None
 
     def _why_not_the_gpu(self) -> str:
@@ -309,7 +314,7 @@ class _Decision:
         factory = FACTORIES.get((engine, self._spec.task))
         if factory is None or not self._has(engine):
             return None
-        if self._spec.vision and engine not in VISION_ENGINES:
+        if self._spec.vision and not self._reads_images(engine):
             return None
         if self._spec.adapters and engine not in ADAPTER_ENGINES:
             return None
@@ -326,6 +331,13 @@ class _Decision:
                 )
         return None
 
+    def _reads_images(self, engine: Engine) -> bool:
+        files = self._files
+        if engine is Engine.LLAMACPP:
+            return files.projector is not None
+        has_others = any(name.endswith(".safetensors") for name in files.names)
+        return engine in VISION_ENGINES and (has_others or not files.ggufs())
+
     def _has(self, engine: Engine) -> bool:
         machine = self._machine
         return {
@@ -339,7 +351,8 @@ class _Decision:
     def _refusal(self, note: str) -> CannotServe:
         spec, files = self._spec, self._files
         llamacpp = READERS.get((Engine.LLAMACPP, spec.task))
-        if llamacpp is not None and llamacpp(files) is not None and not spec.vision:
+        sees = not spec.vision or files.projector is not None
+        if llamacpp is not None and llamacpp(files) is not None and sees:
             return CannotServe(
                 f"{spec.model} needs the llamacpp engine ({note or 'no other reads its GGUF'}), "
                 f"which is not installed.",
@@ -350,6 +363,12 @@ class _Decision:
                 f"{spec.model} has adapters, and no engine that loads them reads its files "
                 f"({self._some_names()}) here.",
                 f"Engines that do: {', '.join(ADAPTER_ENGINES)}; llamacpp reads GGUF.",
+            )
+        if spec.vision and not self._reads_images(Engine.TORCH):
+            return CannotServe(
+                f"No engine reads images with the files of {spec.model} ({self._some_names()}).",
+                "llamacpp needs a projector, a GGUF file mmproj-… beside the model; torch and vllm "
+                "read safetensors.",
             )
         if READERS[Engine.TORCH, spec.task](files) is not None:
             why = "it reads images" if spec.vision else note or "no CPU engine reads these files"
@@ -372,24 +391,6 @@ class _Decision:
         names = sorted(self._files.names)
         more = f" and {len(names) - limit} more" if len(names) > limit else ""
         return (", ".join(names[:limit]) or "none") + more
-
-
-def torch_hint(spec: ModelSpec) -> str:
-    """The command that installs the torch engine and serves the model."""
-    return (
-        f"`make up TORCH=1 MODELS={spec.model}` installs it and serves the model "
-        "(`pip install 'modelfleet[torch]'` outside a source checkout)."
-    )
-
-
-def install_hint(engine: Engine) -> str:
-    """How to install an engine."""
-    if engine is Engine.VLLM:
-        return (
-            "vLLM needs an environment of its own: `make env-vllm` makes one with its build for "
-            "CPUs; the server image of the flavour `vllm` has the one for GPUs."
-        )
-    return f"Install it with `{install_command(EXTRAS.get(engine, 'server'))}`."
 
 
 def _no_cublas() -> str:

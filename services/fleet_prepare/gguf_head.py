@@ -40,22 +40,31 @@ def metadata(path: Path) -> dict[str, Scalar] | None:
         return None
 
 
+def tokens(path: Path) -> list[str]:
+    """Texts of the vocabulary's tokens, by id; empty if there are none."""
+    return [str(text) for text in _lists(path).get(TEXTS, [])]
+
+
 def control_tokens(path: Path) -> list[str]:
     """Texts of the vocabulary's control tokens, such as `<|im_end|>`; empty if there are none."""
-    try:
-        with path.open("rb") as file:
-            magic, _version, _tensors, pairs = struct.unpack("<4sIQQ", _exactly(file, 24))
-            if magic != b"GGUF" or pairs > MAX_PAIRS:
-                return []
-            lists = _tokenizer_lists(file, pairs)
-    except (OSError, ValueError, struct.error):
-        return []
+    lists = _lists(path)
     texts = map(str, lists.get(TEXTS, []))
     kinds = zip(texts, lists.get(KINDS, []), strict=False)
     return [
         text for text, kind in kinds
         if kind == CONTROL or (kind == USER_DEFINED and BRACKETS.fullmatch(text))
     ]  # fmt: skip
+
+
+def _lists(path: Path) -> dict[str, list[Scalar]]:
+    try:
+        with path.open("rb") as file:
+            magic, _version, _tensors, pairs = struct.unpack("<4sIQQ", _exactly(file, 24))
+            if magic != b"GGUF" or pairs > MAX_PAIRS:
+                return {}
+            return _tokenizer_lists(file, pairs)
+    except (OSError, ValueError, struct.error):
+        return {}
 
 
 def _tokenizer_lists(file: BinaryIO, number: int) -> dict[str, list[Scalar]]:

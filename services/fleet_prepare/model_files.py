@@ -72,7 +72,10 @@ def from_folder(folder: Path) -> ModelFiles:
     A document that is not valid JSON is left out.
     """
     if folder.is_file():
-        return ModelFiles(frozenset({folder.name}), gguf=_architecture(folder))
+        beside = [path.name for path in folder.parent.glob("*.gguf")]
+        projector = gguf_names.projector(beside) if folder.suffix == ".gguf" else None
+        alone = {folder.name} if projector is None else {folder.name, projector}
+        return ModelFiles(frozenset(alone), gguf=_architecture(folder))
     names = frozenset(_walk(folder))
     documents: dict[str, Any] = {}
     for path in wanted_documents(names, documents):

@@ -21,7 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import PrepareStage, Report
 from fleet_weights import eviction
-from fleet_weights.adapters import adapter_specs
+from fleet_weights.adapters import adapter_specs, companions, draft_spec
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.plan import needs_none
 from fleet_weights.record import is_intact
@@ -32,23 +32,31 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """The folder (or the one file) an engine loads, the choice of that engine, and the folder or
-    file of each LoRA adapter by its name."""
+    """The folder (or the one file) an engine loads, the choice of that engine, and the folders or
+    files of LoRA adapters, by name, and of a draft model."""
 
     folder: Path
     choice: EngineChoice
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    draft: Path | None = None
 
 
 def find(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
     """What is complete on disk, or None. Raises CannotServe and WeightsError."""
     found = _find(spec, store, machine)
-    adapters = dict(adapter_specs(spec))
-    for one in adapters.values():
+    others = companions(spec)
+    for one in others:
         eviction.hold(one, store)
-    if found is None or not all(is_there(one, store) for one in adapters.values()):
+    if found is None or not all(is_there(one, store) for one in others):
         return None
-    return replace(found, adapters={name: locate(one, store) for name, one in adapters.items()})
+    return _with_companions(found, spec, store)
+
+
+def _with_companions(found: PreparedModel, spec: ModelSpec, store: Store) -> PreparedModel:
+    """The model with its adapters and draft model, which are on disk."""
+    adapters = {name: locate(one, store) for name, one in adapter_specs(spec)}
+    draft = draft_spec(spec)
+    return replace(found, adapters=adapters, draft=locate(draft, store) if draft else None)
 
 
 def _find(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
@@ -90,16 +98,14 @@ def prepare(
     prepared = _find(spec, store, machine) or _prepare(
         spec, store, machine, report, settings, stop, download, decided, retry_policy
     )
-    adapters: dict[str, Path] = {}
-    for name, one in adapter_specs(spec):
+    for one in companions(spec):
         eviction.hold(one, store)
         if not is_there(one, store) and download:
             from fleet_weights.fetch import fetch
 
             progress = _begin(report, PrepareStage.FETCHING)
             fetch(one, store, progress, environ=settings, stop=stop, retry_policy=retry_policy)
-        adapters[name] = locate(one, store)
-    return replace(prepared, adapters=adapters)
+    return _with_companions(prepared, spec, store)
 
 
 def _prepare(
@@ -113,7 +119,7 @@ def _prepare(
     decided: EngineChoice | None,
     retry_policy: RetryPolicy,
 ) -> PreparedModel:
-    """The model without its adapters."""
+    """The model without its adapters and draft model."""
     if not is_there(spec, store) and download:
         from fleet_prepare.preflight import preflight
         from fleet_weights.fetch import fetch

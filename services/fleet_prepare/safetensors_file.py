@@ -167,6 +167,13 @@ def open_tensors(folder: Path) -> Tensors:
     raise AssertionError("ExitStack suppresses nothing")
 
 
+def open_file(path: Path) -> Tensors:
+    """The tensors of one file. Raises WeightsError as `open_tensors`."""
+    with ExitStack() as files:
+        return Tensors(_open(path, files), files.pop_all())
+    raise AssertionError("ExitStack suppresses nothing")
+
+
 def _open_shards(folder: Path, files: ExitStack) -> dict[str, TensorLocation]:
     index = folder / INDEX
     where = _weight_map(index)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.llamacpp.chat import LlamaChat, completion
+from fleet_server.load_error import LoadError
 from fleet_server.protocols import Finish, Sampling, Step
 from support import tiny_chat, tiny_gguf
 
@@ -102,19 +103,69 @@ def result(steps: queue.Queue[Step]) -> tuple[str, int]:
             return text, number
 
 
-def test_guesses_from_the_prompt_leave_greedy_tokens_unchanged(tmp_path: Path) -> None:
+def test_guesses_leave_greedy_tokens_unchanged(tmp_path: Path) -> None:
+    """Without guesses, from the prompt, from a draft model that is right and one that is wrong, and
+    from both."""
     path = tiny_gguf.write(tmp_path / "tiny.gguf", CASES["qwen3"])
+    other = tiny_gguf.write(tmp_path / "other.gguf", CASES["qwen3"], seed=1)
     lookup = {"promptLookup": True, "ngram": 2, "tokens": 5}
-    guessing = ModelSpec.model_validate({**SPEC.to_wire(), "speculative": lookup})
+    draft = {"draft": {"source": "file:///draft.gguf"}, "tokens": 5}
     messages = [{"role": "user", "content": text} for text in (*QUESTIONS, "a b c a b c a b")]
     texts, accepted = [], []
-    for spec in (SPEC, guessing):
-        engine = LlamaChat(spec, path, 1)
+    for guesses, drafter in (
+        ({}, None), (lookup, None), (draft, path), (draft, other), (lookup | draft, path),
+    ):  # fmt: skip
+        spec = ModelSpec.model_validate({**SPEC.to_wire(), "speculative": guesses})
+        engine = LlamaChat(spec, path, 1, draft=drafter)
         prompts = [engine.prompt([message], []) for message in messages]
         body = completion(prompts[-1].state, Sampling(3 * NEW, temperature=0), cache_prompt=True)
         found = engine._server.post("/completion", body | {"stream": False})
         accepted.append(found["timings"].get("draft_n_accepted", 0))
         texts.append([(found["content"], 3 * NEW), *together(engine, prompts)])
         engine.close()
+    assert texts[1:] == texts[:1] * 4
+    without, looked_up, right, wrong, both = accepted
+    assert without == 0 < min(looked_up, both)
+    assert wrong < right
+
+
+def test_slices_of_a_prompt_leave_greedy_tokens_unchanged(tmp_path: Path) -> None:
+    path = tiny_gguf.write(tmp_path / "tiny.gguf", CASES["qwen3"])
+    texts = []
+    for longest in (8192, 16):
+        fields = {**SPEC.to_wire(), "batching": {"maxSize": 4, "maxTokens": longest}}
+        engine = LlamaChat(ModelSpec.model_validate(fields), path, 1)
+        prompts = [engine.prompt([{"role": "user", "content": text}], []) for text in QUESTIONS]
+        assert max(prompt.num_tokens for prompt in prompts) > 5 * 16
+        texts.append([*together(engine, prompts), *together(engine, prompts)])
+        engine.close()
     assert texts[0] == texts[1]
-    assert accepted[0] == 0 < accepted[1]
+
+
+def test_a_draft_model_with_another_vocabulary(tmp_path: Path) -> None:
+    path = tiny_gguf.write(tmp_path / "tiny.gguf", CASES["qwen3"])
+    other = tiny_gguf.write(tmp_path / "other.gguf", CASES["llama3"])
+    guesses = {"draft": {"source": "file:///other.gguf"}}
+    spec = ModelSpec.model_validate({**SPEC.to_wire(), "speculative": guesses})
+    with pytest.raises(LoadError, match="vocabular"):
+        LlamaChat(spec, path, 1, draft=other)
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_a_quantised_cache_gives_almost_the_same_probabilities(tmp_path: Path, kind: str) -> None:
+    path = tiny_gguf.write(tmp_path / "tiny.gguf", CASES["qwen3"])
+    found = []
+    for cache in ({}, {"type": kind}):
+        fields = {**SPEC.to_wire(), "dtype": "float16", "cache": cache}
+        engine = LlamaChat(ModelSpec.model_validate(fields), path, 1)
+        prompt = engine.prompt([{"role": "user", "content": QUESTIONS[1]}], [])
+        body = completion(prompt.state, Sampling(1, temperature=0, logprobs=20), cache_prompt=False)
+        answer = engine._server.post("/completion", body | {"stream": False})
+        [first] = answer["completion_probabilities"]
+        found.append({each["id"]: each["logprob"] for each in first["top_logprobs"]})
+        engine.close()
+    exact, quantised = found
+    shared = exact.keys() & quantised.keys()
+    differences = [abs(exact[token] - quantised[token]) for token in shared]
+    assert len(shared) > 5
+    assert 0 < max(differences) < {"q8_0": 0.2, "q4_0": 2.0}[kind]

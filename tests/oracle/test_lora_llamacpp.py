@@ -1,4 +1,5 @@
-"""LoRA adapters of llama.cpp against transformers with the adapter added to the weights."""
+"""LoRA adapters of llama.cpp, in PEFT's format and in GGUF, against transformers with the adapter
+added to the weights."""
 
 from __future__ import annotations
 
@@ -42,7 +43,11 @@ def trio(
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
         if name is not None:
             tiny_adapter.merged(model, config, ADAPTERS[name])
-            files[name] = tiny_adapter.write_gguf(folder / f"{name}.gguf", config, ADAPTERS[name])
+            write = {
+                "first": lambda seed: tiny_adapter.write_peft(folder / "first", config, seed),
+                "second": lambda seed: tiny_adapter.write_gguf(folder / "b.gguf", config, seed),
+            }
+            files[name] = write[name](ADAPTERS[name])
         references[name] = model
     engine = LlamaChat(SPEC, tiny_gguf.write(folder / "tiny.gguf", config), 1, files)
     yield references, AutoTokenizer.from_pretrained(source), engine

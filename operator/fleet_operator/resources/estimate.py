@@ -11,6 +11,7 @@ import re
 from fleet_contract.settings import override
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 from fleet_operator.quantity import thousandths
+from fleet_operator.resources.images import names_gguf
 
 GIB = 1024**3
 PROCESS = GIB
@@ -94,5 +95,6 @@ def gibibytes(size: float) -> str:
 
 def _bytes_per_parameter(spec: ModelSpec) -> int:
     """2, of which int8 uses half; 4 where the numbers may be float32."""
-    wide = spec.engine is Engine.TORCH or spec.vision or spec.dtype is Dtype.FLOAT32
+    images = spec.vision and spec.engine is not Engine.LLAMACPP and not names_gguf(spec)
+    wide = spec.engine is Engine.TORCH or images or spec.dtype is Dtype.FLOAT32
     return 4 if wide or spec.task is not Task.CHAT else 2

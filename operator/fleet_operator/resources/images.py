@@ -54,7 +54,9 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     found = needs_accelerator(spec)
     if found is not None and spec.engine is Engine.LLAMACPP:
         return Problem(
-            "EngineUnavailable", f"engine llamacpp computes on the CPU and cannot use {found[1]}"
+            "EngineUnavailable",
+            f"engine llamacpp computes on the CPU in the server's images and cannot use "
+            f"{found[1]}; set `image` to one with a build of xllamacpp for it",
         )
     if found is not None:
         return _of_vendor(*found, settings)
@@ -82,9 +84,14 @@ def needs_torch(spec: ModelSpec) -> str | None:
     """What requires torch on a CPU; None if the small image suffices."""
     if spec.engine is Engine.TORCH:
         return "engine torch"
-    if spec.vision and spec.engine is Engine.AUTO:
+    if spec.vision and spec.engine is Engine.AUTO and not names_gguf(spec):
         return "vision"
     return None
+
+
+def names_gguf(spec: ModelSpec) -> bool:
+    """Whether the source is one GGUF file, whose images llama.cpp reads."""
+    return (spec.source or "").endswith(".gguf")
 
 
 def _of_vendor(vendor: Vendor, reason: str, settings: OperatorSettings) -> str | Problem:

@@ -148,10 +148,12 @@ def source_images(spec: ModelSpec) -> list[str | None]:
 
 
 def addresses(spec: ModelSpec) -> Iterator[str]:
-    """All source addresses of the weights, adapters included."""
+    """All source addresses of the weights, adapters and draft model included."""
     if spec.source:
         yield spec.source
     yield from (adapter.source for adapter in spec.adapters)
+    if spec.speculative.draft is not None:
+        yield spec.speculative.draft.source
     parts: Iterable[Any] = (part for file in spec.weights for part in file.parts)
     yield from (part.url for part in parts)
 

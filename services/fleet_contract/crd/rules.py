@@ -49,6 +49,8 @@ RULES: tuple[Rule, ...] = (
          "adapters: engines that load them are llamacpp and vllm"),
     Rule("spec.adapters[]", "!self.source.startsWith('https://') || has(self.sha256)",
          "a source of https:// needs sha256"),
+    Rule("spec.speculative.draft", "!self.source.startsWith('https://') || has(self.sha256)",
+         "a source of https:// needs sha256"),
     Rule("spec", "!has(self.inferencePool) || !has(self.engine) || self.engine != 'remote'",
          "inferencePool: a model with engine remote has no pods"),
     Rule("spec", "!has(self.inferencePool) || "

@@ -74,8 +74,9 @@ class HeadStart:
             return
         try:
             model = load(
-                spec, prepared.folder, settings.threads, prepared.choice, prepared.adapters
-            )
+                spec, prepared.folder, settings.threads, prepared.choice, prepared.adapters,
+                prepared.draft,
+            )  # fmt: skip
         except Exception as error:
             self._loaded.set_result(error)
         else:

@@ -199,7 +199,10 @@ class Launcher:
         folder = prepared.folder
         if self._head_start is not None and (loaded := self._head_start.take(folder)) is not None:
             return loaded
-        return load(self._state.spec, folder, self._threads, prepared.choice, prepared.adapters)
+        return load(
+            self._state.spec, folder, self._threads, prepared.choice, prepared.adapters,
+            prepared.draft,
+        )  # fmt: skip
 
     def _preparing(self, stage: PrepareStage, transfer: Transfer) -> None:
         self._state.transfer = transfer

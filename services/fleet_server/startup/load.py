@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from fleet_contract.spec import ADAPTER_ENGINES, ModelSpec, Task
-from fleet_prepare.choose import EngineChoice, install_hint
+from fleet_prepare.choose import EngineChoice
+from fleet_prepare.hints import install_hint
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -47,8 +48,10 @@ def load(
     threads: int,
     choice: EngineChoice,
     adapters: Mapping[str, Path] = NONE,
+    draft: Path | None = None,
 ) -> LoadedModel:
-    """Import the engine and build the model; `adapters` are the files of its LoRA adapters by name.
+    """Import the engine and build the model; `adapters` are the files of its LoRA adapters by name,
+    `draft` that of its draft model.
 
     Raises LoadError and MemoryError.
     """
@@ -59,11 +62,12 @@ def load(
     started = time.monotonic()
     factory = _factory(choice)
     imported = time.monotonic()
+    others: dict[str, Any] = {"adapters": adapters} if adapters else {}
+    if draft is not None:
+        others["draft"] = draft
     device_spec = spec.model_copy(update={"device": choice.device})
     try:
-        model = factory(
-            device_spec, folder, threads, **({"adapters": adapters} if adapters else {})
-        )
+        model = factory(device_spec, folder, threads, **others)
     except (LoadError, MemoryError):
         raise
     except Exception as error:

@@ -62,6 +62,19 @@ def test_an_engine_without_speculative_decoding_is_refused(tmp_path: Path) -> No
         pick(tmp_path, CPU_TORCH, speculative=guesses, engine="torch")
 
 
+def test_a_draft_model_and_cache_types_are_for_llamacpp(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "llama")
+    able = Machine("cpu", has_torch=False, has_llamacpp=True)
+    draft = {"draft": {"source": "file:///draft.gguf"}}
+    assert pick(folder, able, speculative=draft, engine="llamacpp").engine is Engine.LLAMACPP
+    with pytest.raises(CannotServe, match=r"openvino engine has no speculative.draft.*llamacpp"):
+        pick(folder, able, speculative=draft)
+    cache = {"type": "q8_0"}
+    assert pick(folder, able, cache=cache, engine="llamacpp").engine is Engine.LLAMACPP
+    with pytest.raises(CannotServe, match=r"openvino engine has no cache.type q8_0.*llamacpp"):
+        pick(folder, able, cache=cache)
+
+
 def test_torch_reads_a_gguf_of_another_family(tmp_path: Path) -> None:
     assert pick(gguf(tmp_path, "mamba"), CPU_TORCH).engine is Engine.TORCH
 
@@ -231,12 +244,19 @@ def test_llamacpp_reads_one_gguf(tmp_path: Path) -> None:
         pick(safetensors(tmp_path), LLAMACPP, engine="llamacpp")
 
 
-def test_llamacpp_computes_on_the_cpu(tmp_path: Path) -> None:
+def test_llamacpp_uses_metal_and_gpus_that_the_spec_names(tmp_path: Path) -> None:
+    """Whether the installed build has the GPU is seen when it is loaded."""
     machine = Machine("cuda", has_torch=False, has_llamacpp=True)
     folder = gguf(tmp_path, "llama")
     assert pick(folder, machine, engine="llamacpp").device == "cpu"
-    with pytest.raises(CannotServe, match="computes on the CPU"):
-        pick(folder, machine, engine="llamacpp", device="cuda")
+    assert pick(folder, machine, engine="llamacpp", device="cuda:1").device == "cuda:1"
+    mac = Machine("mps", has_torch=False, has_llamacpp=True)
+    for engine in ("auto", "llamacpp"):
+        choice = pick(folder, mac, engine=engine)
+        assert (choice.engine, choice.device) == (Engine.LLAMACPP, "mps")
+    assert pick(folder, mac, engine="llamacpp", device="cpu").device == "cpu"
+    with pytest.raises(CannotServe, match="no NVIDIA GPU"):
+        pick(folder, LLAMACPP, engine="llamacpp", device="cuda")
 
 
 def test_a_missing_llamacpp_has_its_own_extra(tmp_path: Path) -> None:
@@ -251,10 +271,31 @@ def test_llamacpp_is_proposed_for_a_gguf_that_nothing_installed_reads(tmp_path: 
     assert "[llamacpp]" in str(found.value)
 
 
-@pytest.mark.parametrize("engine", ["llamacpp", "openvino"])
-def test_engines_that_read_no_images_name_themselves(tmp_path: Path, engine: str) -> None:
-    with pytest.raises(CannotServe, match=f"The {engine} engine does not read images"):
-        pick(gguf(tmp_path, "llama"), LLAMACPP, engine=engine, vision=True)
+def test_an_engine_that_reads_no_images_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="The openvino engine does not read images"):
+        pick(gguf(tmp_path, "llama"), LLAMACPP, engine="openvino", vision=True)
+
+
+@pytest.mark.parametrize("engine", ["auto", "llamacpp"])
+@pytest.mark.parametrize("machine", [LLAMACPP, Machine("cuda", True, has_llamacpp=True)])
+def test_llamacpp_reads_images_with_a_projector(
+    tmp_path: Path, engine: str, machine: Machine
+) -> None:
+    folder = gguf(tmp_path, "qwen3vl")
+    (folder / "mmproj-F16.gguf").write_bytes(b"GGUF")
+    for source in (folder, folder / "model.gguf"):
+        choice = pick(source, machine, engine=engine, vision=True)
+        assert (choice.engine, choice.device) == (Engine.LLAMACPP, "cpu")
+    with pytest.raises(CannotServe, match="needs the llamacpp engine"):
+        pick(folder, Machine("cpu", has_torch=True), vision=True)
+
+
+def test_a_gguf_without_a_projector_reads_no_images(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "qwen3vl")
+    with pytest.raises(CannotServe, match=r"mmproj-… beside the model; org/m has none"):
+        pick(folder, LLAMACPP, engine="llamacpp", vision=True)
+    with pytest.raises(CannotServe, match="No engine reads images"):
+        pick(folder, LLAMACPP, vision=True)
 
 
 def test_llamacpp_transcribes_nothing(tmp_path: Path) -> None:

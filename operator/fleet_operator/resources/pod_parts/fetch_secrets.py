@@ -98,7 +98,10 @@ def _bucket_keys(spec: ModelSpec) -> Iterator[Object]:
 
 def _is_on_hub(spec: ModelSpec) -> bool:
     """Whether weights may come from the hub."""
-    if any(adapter.source.startswith(HUB_SCHEME) for adapter in spec.adapters):
+    others = [adapter.source for adapter in spec.adapters]
+    if spec.speculative.draft is not None:
+        others.append(spec.speculative.draft.source)
+    if any(source.startswith(HUB_SCHEME) for source in others):
         return True
     if spec.source or not spec.weights:
         return spec.source is None or spec.source.startswith(HUB_SCHEME)

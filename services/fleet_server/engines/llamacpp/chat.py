@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import xllamacpp
-
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
-from fleet_server.engines.llamacpp import reasoning
+from fleet_server.engines.llamacpp import reasoning, speculation
 from fleet_server.engines.llamacpp.adapters import lora
-from fleet_server.engines.llamacpp.cache import KvCache, files_of
+from fleet_server.engines.llamacpp.cache import KvCache, files_of, projector_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
+from fleet_server.engines.llamacpp.images import ImagePrompt, ImageReader
 from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
+from fleet_server.engines.llamacpp.slices import KnownPrompts, slices
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
@@ -50,7 +51,6 @@ MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 LLGUIDANCE = "%llguidance {}"
 """The first line of a grammar that llama.cpp passes to llguidance."""
-PROMPT_LOOKUP = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 MOST_TOP_K = (1 << 31) - 1
@@ -64,31 +64,41 @@ class LlamaChat:
 
     supports = SAMPLED | GUIDED | BIASED | BOUNDED
     emits_text = True
-    device = "cpu"
 
     def __init__(
-        self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        threads: int,
+        adapters: Mapping[str, Path] = NONE,
+        draft: Path | None = None,
     ) -> None:
         path = files_of(folder)
-        found = gguf_head.metadata(path)
-        if found is None:
-            raise LoadError(f"{path.name} is not a GGUF file.", "Fetch the model again.")
+        self.device = spec.device
         self.max_concurrent = sequences(spec)
-        cache = KvCache.fit(found, spec, self.max_concurrent)
+        drafter = None if draft is None else files_of(draft)
+        drafter_found = None if drafter is None else _metadata(drafter)
+        found = _metadata(path)
+        cache = KvCache.fit(found, spec, self.max_concurrent, drafter_found)
         self.context_length = cache.context_length
         self._prefix = spec.cache.prefix
-        lookup = spec.speculative
-        self._guesses = lookup.tokens + 1 if lookup.prompt_lookup else 0
-        params = _params(path, spec, cache, self.max_concurrent, threads)
+        self._guesses = spec.speculative.tokens + 1 if spec.speculative.wanted else 0
+        params = parameters_of(path, spec, cache, self.max_concurrent, threads)
+        speculation.add(params, spec, drafter)
+        if spec.vision:
+            params.mmproj.path = str(_projector(path, spec))
+            params.mmproj_use_gpu = spec.device not in ("auto", "cpu")
         self.adapters = tuple(adapters)
-        params.lora_adapters = [lora(name, found) for name, found in adapters.items()]
         params.lora_init_without_apply = True
-        self._server = EmbeddedServer(params)
+        with tempfile.TemporaryDirectory(prefix="modelfleet-lora-") as scratch:
+            params.lora_adapters = [
+                lora(name, where, found, Path(scratch)) for name, where in adapters.items()
+            ]
+            self._server = EmbeddedServer(params)
         model = self._server.get("/v1/models")["data"][0]["meta"]
         self.vocab_size: int = model["n_vocab"]
         self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
         special = gguf_head.control_tokens(path)
-        self._special = SpecialText(special)
         self._control = frozenset(special)
         props = self._server.get("/props")
         self._begin: str = props["bos_token"]
@@ -96,8 +106,15 @@ class LlamaChat:
         self._template = ChatTemplate(
             self.chat_template, {"bos_token": self._begin, "eos_token": props["eos_token"]}
         )
+        self._images: ImageReader | None = None
+        if spec.vision:
+            self._images = ImageReader(self._server, self.vocabulary, self._template, props)
+        markers = [] if self._images is None else [self._images.marker]
+        self._special = SpecialText([*special, *markers])
         self._visible = [text for text in special if MARKS.search(text)]
         self._compiler = source_compiler()
+        self._known = KnownPrompts(self.max_concurrent)
+        self._slice: int = params.n_batch
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
 
     def prompt(
@@ -106,6 +123,12 @@ class LlamaChat:
         images: Sequence[Any],
         arguments: TemplateArguments = NO_ARGUMENTS,
     ) -> Prompt:
+        if images and self._images is not None:
+            text = rendered(
+                self._template, self._special, messages, images, arguments, self._images.content
+            )
+            made = self._images.prompt(text, images)
+            return Prompt(len(made), made, ending=text[-ENDING_CHARS:])
         text = rendered(self._template, self._special, messages, images, arguments)
         begun = bool(self._begin) and text.startswith(self._begin)
         ids: list[int] = []
@@ -138,7 +161,10 @@ class LlamaChat:
             ]
         steps = StepReader(self.vocabulary, sampling.logprobs)
         tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
-        running = Running(body, tokens, emit, steps)
+        parts: Iterable[dict[str, Any]] = ()
+        if self._prefix and not isinstance(prompt.state, ImagePrompt):
+            parts = slices(body, self._known.add(prompt.state), self._slice)
+        running = Running(body, tokens, emit, steps, parts)
         self._scheduler.submit(running)
         return running
 
@@ -173,11 +199,12 @@ def sequences(spec: ModelSpec) -> int:
 
 
 def completion(
-    token_ids: Sequence[int], sampling: Sampling, *, cache_prompt: bool
+    prompt: Sequence[int] | ImagePrompt, sampling: Sampling, *, cache_prompt: bool
 ) -> dict[str, Any]:
-    """The body of POST /completion."""
+    """The body of POST /completion for token ids, or for a text with images."""
     body: dict[str, Any] = {
-        "prompt": list(token_ids), "stream": True, "cache_prompt": cache_prompt,
+        "prompt": prompt.wire() if isinstance(prompt, ImagePrompt) else list(prompt),
+        "stream": True, "cache_prompt": cache_prompt,
         # A first event before the prompt is computed: a closed connection is noticed at the next.
         "return_progress": True,
         "n_predict": sampling.max_tokens, "temperature": sampling.temperature,
@@ -193,7 +220,7 @@ def completion(
     if sampling.grammar is not None:
         body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
     if sampling.repetition_penalty != 1:
-        body["repeat_last_n"] = len(token_ids) + sampling.max_tokens
+        body["repeat_last_n"] = len(prompt) + sampling.max_tokens
     if sampling.logit_bias:
         body["logit_bias"] = list(sampling.logit_bias.items())
     if sampling.logprobs is not None:
@@ -203,15 +230,30 @@ def completion(
     return body
 
 
-def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: int) -> Any:
+def _metadata(path: Path) -> Mapping[str, gguf_head.Scalar]:
+    found = gguf_head.metadata(path)
+    if found is None:
+        raise LoadError(f"{path.name} is not a GGUF file.", "Fetch the model again.")
+    return found
+
+
+def _projector(path: Path, spec: ModelSpec) -> Path:
+    found = projector_of(path)
+    if found is None:
+        raise LoadError(
+            f"{spec.model} has `vision` set, but there is no image projector (a GGUF file "
+            f"mmproj-…) beside {path.name}.",
+            "Name a repository or folder that has one in `source`.",
+        )
+    return found
+
+
+def parameters_of(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: int) -> Any:
+    """The `CommonParams` of a chat model, without adapters, projector and draft model."""
     params = shared(path, spec, threads)
     params.n_parallel = at_once
     params.n_ctx = cache.tokens
     params.n_batch = params.n_ubatch = min(PREFILL, spec.batching.max_tokens)
     params.n_threads_http = at_once + OTHER_CONNECTIONS
     params.sampling.generation_prompt = reasoning.BEGUN
-    if spec.speculative.prompt_lookup:
-        params.speculative.types = [PROMPT_LOOKUP]
-        params.speculative.ngram_simple.size_n = spec.speculative.ngram
-        params.speculative.ngram_simple.size_m = spec.speculative.tokens
     return params

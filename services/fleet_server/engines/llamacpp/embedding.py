@@ -19,10 +19,10 @@ SHORTEST = np.float32(1e-12)
 class LlamaEmbedding:
     """An EmbeddingModel (fleet_server.protocols). Raises LoadError."""
 
-    device = "cpu"
     default_prompt = None
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        self.device = spec.device
         self._model = PooledModel.load(spec, folder, threads, ranks=False)
         self.vocabulary = self._model.vocabulary
         self.vocab_size = self._model.vocab_size

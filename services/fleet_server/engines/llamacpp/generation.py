@@ -7,11 +7,12 @@ therefore reserves the tokens that it may need, and waits until they are free.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,14 +28,22 @@ Emit = Callable[[Step], None]
 
 class Running:
     """One generation. `tokens` are the most that it may need; `body` is that of /completion, and
-    `steps` reads its events."""
+    `steps` reads its events; `slices` are the requests before it."""
 
-    def __init__(self, body: dict[str, Any], tokens: int, emit: Emit, steps: StepReader) -> None:
+    def __init__(
+        self,
+        body: dict[str, Any],
+        tokens: int,
+        emit: Emit,
+        steps: StepReader,
+        slices: Iterable[dict[str, Any]] = (),
+    ) -> None:
         self.tokens = tokens
         self.emit = emit
         self.cancelled = False
         self._body = body
         self._steps = steps
+        self._slices = slices
         self._connection: Connection | None = None
 
     def cancel(self) -> None:
@@ -54,6 +63,11 @@ class Running:
             return
         self._connection = connection
         try:
+            for part in self._slices:
+                if self.cancelled:
+                    return
+                with connection.post("/completion", part) as response:
+                    self._steps.read_slice(json.loads(response.read()))
             if self.cancelled:
                 return
             for step in self._steps.read(connection.post("/completion", self._body)):

@@ -40,9 +40,8 @@ class Pair(list[int]):
 class LlamaRerank:
     """A RerankModel (fleet_server.protocols). Raises LoadError."""
 
-    device = "cpu"
-
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        self.device = spec.device
         self._special = SpecialText(gguf_head.control_tokens(files_of(folder)))
         self._model = PooledModel.load(spec, folder, threads, ranks=True)
         self.vocabulary = self._model.vocabulary

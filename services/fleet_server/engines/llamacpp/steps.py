@@ -22,6 +22,12 @@ class StepReader:
         self._number = logprobs
         self._counted = 0
         self._found: list[TokenLogprobs] = []
+        self._cached: int | None = None
+
+    def read_slice(self, result: Mapping[str, Any]) -> None:
+        """Read the response to a slice of the prompt: what the cache held before the first one."""
+        if self._cached is None:
+            self._cached = int(result["timings"]["cache_n"])
 
     def read(self, response: HTTPResponse) -> Iterator[Step]:
         """The steps; tokens are counted by `tokens_predicted`. Raises RuntimeError and
@@ -43,7 +49,8 @@ class StepReader:
     def _step(self, event: Mapping[str, Any]) -> Step | None:
         if (progress := event.get("prompt_progress")) is not None:
             done = progress["processed"] >= progress["total"]
-            return Step((), delta=NOTHING, cached_tokens=int(progress["cache"])) if done else None
+            cached = int(progress["cache"]) if self._cached is None else self._cached
+            return Step((), delta=NOTHING, cached_tokens=cached) if done else None
         self._add_logprobs(event)
         number = int(event["tokens_predicted"])
         if event["stop"]:

@@ -106,6 +106,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"adapters": [LORA], "task": "rerank"}, "adapters: only a chat model"),
     ({"adapters": [LORA], "engine": "openvino"}, "adapters: engines that load them"),
     ({"adapters": [{"name": "a", "source": "https://h/f"}]}, "a source of https:// needs sha256"),
+    ({"speculative": {"draft": {"source": "https://h/f"}}}, "a source of https:// needs sha256"),
     (
         {"inferencePool": POOL, "engine": "remote", "remote": {"address": "http://x"}},
         "inferencePool: a model with engine remote has no pods",

@@ -91,7 +91,8 @@ def test_an_installation_with_vllms_own_image_only_runs_that() -> None:
          "server image with Intel's drivers: SERVER_IMAGE_INTEL is not set"),
         ({"device": "gpu:1"}, "device gpu:1 needs the server image with Intel's drivers"),
         ({"engine": "llamacpp", **limits("nvidia.com/gpu")},
-         "engine llamacpp computes on the CPU and cannot use the resource nvidia.com/gpu"),
+         "engine llamacpp computes on the CPU in the server's images and cannot use the resource "
+         "nvidia.com/gpu; set `image` to one with a build of xllamacpp for it"),
     ],
 )  # fmt: skip
 def test_an_image_that_does_not_fit_is_not_used(fields: dict[str, Any], message: str) -> None:

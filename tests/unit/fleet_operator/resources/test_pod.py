@@ -225,7 +225,7 @@ def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) 
     ("spec", "reason", "message"),
     [
         ({"engine": "llamacpp", "device": "cuda"}, "EngineUnavailable",
-         "engine llamacpp computes on the CPU and cannot use device cuda"),
+         "engine llamacpp computes on the CPU in the server's images and cannot use device cuda"),
         ({"engine": "torch"}, "EngineUnavailable", "engine torch needs the server image with"),
         ({"device": "cuda:0"}, "EngineUnavailable", "device cuda:0 needs the server image with"),
         ({"vision": True}, "EngineUnavailable", "vision needs the server image with torch"),

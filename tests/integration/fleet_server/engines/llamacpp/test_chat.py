@@ -147,6 +147,32 @@ def test_generations_wait_for_cache(gguf: Path) -> None:
         model.close()
 
 
+def test_a_short_prompt_is_not_delayed_by_a_long_one(gguf: Path) -> None:
+    """The long one is computed in slices, which its usage does not count as cached."""
+    spec = ModelSpec.model_validate({
+        "model": "smollm2", "batching": {"maxSize": 4, "maxTokens": 32},
+    })  # fmt: skip
+    model = LlamaChat(spec, gguf, threads=2)
+    try:
+        # The short one gets the slot of this one, which llama.cpp serves after that of the long.
+        Running(model, "Hello!", Sampling(1, temperature=0)).wait()
+        text = " ".join(f"word{number}" for number in range(40))
+        long = Running(model, text, Sampling(2, temperature=0))
+        until(lambda: _processing(model) > 0)
+        short = Running(model, "Hello.", Sampling(1, temperature=0))
+        assert short.wait()[2].error is None
+        assert long.steps.empty()
+        first, *_ = steps = [long.steps.get(timeout=120)]
+        while steps[-1].finish is None:
+            assert steps[-1].error is None
+            steps.append(long.steps.get(timeout=120))
+        assert (first.cached_tokens or 0) < 64
+        cached = Running(model, text, Sampling(1, temperature=0)).steps.get().cached_tokens
+        assert (cached or 0) > 96
+    finally:
+        model.close()
+
+
 def test_generations_follow_a_schema(model: LlamaChat) -> None:
     schema = {
         "type": "object", "required": ["name", "age"],

@@ -28,12 +28,21 @@ def spec(**fields: object) -> ModelSpec:
         ({"dtype": "float32"}, 16, 23296, 8192),
         ({"cache": {"kvGib": 0.1}}, 16, 4608, 4608),
         ({"contextLength": 1000}, 2, 2048, 1000),
+        ({"cache": {"kvGib": 0.1, "type": "float16"}}, 16, 4608, 4608),
+        ({"cache": {"kvGib": 0.1, "type": "q8_0"}}, 16, 8704, 8192),
+        ({"cache": {"kvGib": 0.1, "type": "q4_0"}}, 16, 16384, 8192),
     ],
 )
 def test_the_cache_is_bounded(
     fields: dict[str, object], at_once: int, tokens: int, context: int
 ) -> None:
     assert KvCache.fit(FOUND, spec(**fields), at_once) == KvCache(tokens, context)
+
+
+def test_a_draft_model_has_a_cache_of_as_many_tokens() -> None:
+    limited = spec(cache={"kvGib": 0.1})
+    assert KvCache.fit(FOUND, limited, 16, FOUND) == KvCache(2304, 2304)
+    assert KvCache.fit(FOUND, limited, 16, {"general.architecture": "x"}) == KvCache(8192, 8192)
 
 
 def test_an_unknown_shape_holds_one_context() -> None:

@@ -1,0 +1,79 @@
+"""Adapters in PEFT's format, compared with the files of llama.cpp's own converter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from fleet_prepare import gguf_head
+from fleet_server.engines.llamacpp.adapters import lora
+from fleet_server.load_error import LoadError
+from support import tiny_adapter, tiny_chat, tiny_gguf
+
+CONFIGS = {"llama": tiny_chat.LLAMA, "qwen2": tiny_chat.QWEN2, "qwen3": tiny_chat.QWEN3}
+
+
+def content(path: Path) -> dict[str, Any]:
+    return {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_an_adapter_in_pefts_format_is_converted(tmp_path: Path, family: str) -> None:
+    config = CONFIGS[family]
+    base = gguf_head.metadata(tiny_gguf.write(tmp_path / "base.gguf", config))
+    assert base is not None
+    folder = tiny_adapter.write_peft(tmp_path / "peft", config, 3)
+    expected = tiny_adapter.write_gguf(tmp_path / "expected.gguf", config, 3)
+    info = lora("sql", folder, base, tmp_path)
+    assert Path(info.path) == tmp_path / "sql.gguf"
+    assert gguf_head.metadata(Path(info.path)) == gguf_head.metadata(expected)
+    found, wanted = content(Path(info.path)), content(expected)
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"use_dora": True}, "has use_dora"),
+        ({"rank_pattern": {"q_proj": 2}}, "has rank_pattern"),
+        ({"bias": "all"}, "has bias"),
+        ({"r": None}, "no rank"),
+    ],
+)
+def test_what_is_not_converted_is_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.QWEN3, 3)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    with pytest.raises(LoadError, match=words):
+        lora("sql", folder, base, tmp_path)
+
+
+def test_tensors_and_architectures_that_are_not_converted(tmp_path: Path) -> None:
+    folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.QWEN3, 3)
+    with pytest.raises(LoadError, match="this model is of mamba"):
+        lora("sql", folder, {"general.architecture": "mamba"}, tmp_path)
+    path = folder / "adapter_model.safetensors"
+    extra = {"base_model.model.lm_head.weight": np.zeros((2, 2), np.float32)}
+    save_file(load_file(path) | extra, path)
+    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    with pytest.raises(LoadError, match=r"holds the tensor base_model.model.lm_head.weight"):
+        lora("sql", folder, base, tmp_path)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="holds 0 GGUF files"):
+        lora("sql", tmp_path, {}, tmp_path)
+    model = tiny_gguf.write(tmp_path / "model.gguf", tiny_chat.QWEN3)
+    with pytest.raises(LoadError, match="not a GGUF file of an adapter"):
+        lora("sql", model, {}, tmp_path)
