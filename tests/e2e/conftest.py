@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,20 @@ from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.edge import Edge
 from harness.fleet import (
+    CHAT,
+    EMBEDDING,
     EXAMPLES,
     MODELS,
     OPERATORS,
+    READY_SECONDS,
     REGISTRY,
     RESTRICTED,
+    SPEECH,
     TAGS,
+    Change,
     Fleet,
     FreshInstall,
+    Traffic,
     first_token,
 )
 from harness.helm import Helm
@@ -35,6 +42,7 @@ from harness.netns_hook import pytest_runtest_protocol  # noqa: F401
 from harness.node import Node
 from harness.run import Run
 from harness.tenant import Tenant
+from traffic import ChatStream, Driver, Embeddings, Kind, Plan, Transcription, WholeChat
 
 E2E = Path(__file__).parent
 ORDER = {"test_install": 0, "test_uninstall": 2, "test_images": 3, "test_skaffold": 4}
@@ -155,6 +163,50 @@ def edge(fleet: Fleet, run: Run, ingress: Json) -> Iterator[Edge]:
     """nginx, configured as the Ingress requires."""
     with Edge(run, ingress, fleet.url) as made:
         yield made
+
+
+@pytest.fixture
+def traffic(
+    fleet: Fleet,
+    speech_wav: bytes,
+    figures: Callable[[str, Any], None],
+    request: pytest.FixtureRequest,
+) -> Traffic:
+    """`with traffic() as (driver, change)` checks at its end that no request failed. The requests
+    go to the routers' Service, to the URL of one router, or through an edge proxy.
+
+    `with change(NAME)` marks a change, and waits at its end until requests sent after the change
+    have their responses. Connections are kept alive. With `begun=False` no response starts before
+    it is complete, so that the router can retry the request.
+    """
+
+    @contextmanager
+    def run(
+        begun: bool = True, edge: Edge | None = None, router: str = ""
+    ) -> Iterator[tuple[Driver, Change]]:
+        kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
+        if begun:  # a transcription takes as long as many other requests
+            kinds = 2 * [*kinds, ChatStream(CHAT, 12, "Paris")]
+            kinds.append(Transcription(SPEECH, speech_wav, ("capital",)))
+        url, host = (edge.url, edge.host) if edge else (router or fleet.url, "")
+        plan = Plan(
+            url, rate=2 if begun else 8, concurrency=4, timeout=200, seconds=3600, host=host
+        )
+
+        @contextmanager
+        def change(name: str) -> Iterator[None]:
+            with driver.mark(name):
+                yield
+                driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
+
+        with Driver(plan, kinds) as driver:
+            driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
+            yield driver, change
+        report = driver.report()
+        figures(request.node.name + ("_behind_the_edge" if edge else ""), report.as_json())
+        assert report.clean, report
+
+    return run
 
 
 @pytest.fixture(scope="session")

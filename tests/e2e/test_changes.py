@@ -6,79 +6,26 @@ There are two servers each of a chat and an embedding model, one of a speech mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
 
 import pytest
 
 from harness import edge as edges
-from harness.edge import Edge
 from harness.fleet import (
-    CHAT,
-    EMBEDDING,
     MODELS,
     OPERATOR,
+    PAIRS,
     READY_SECONDS,
     ROUTER,
     ROUTERS,
-    SPEECH,
     TAGS,
     Fleet,
+    Traffic,
     names,
     of_model,
 )
 from harness.models import APPS
 from harness.servers import kill, restarted, total, wait_until_busy
-from traffic import ChatStream, Driver, Embeddings, Kind, Plan, Transcription, WholeChat
-
-PAIRS = ("smollm2", "minilm")
-"""The models with two servers."""
-
-Change = Callable[[str], AbstractContextManager[None]]
-Traffic = Callable[..., AbstractContextManager[tuple[Driver, Change]]]
-
-
-@pytest.fixture
-def traffic(
-    fleet: Fleet,
-    speech_wav: bytes,
-    figures: Callable[[str, Any], None],
-    request: pytest.FixtureRequest,
-) -> Traffic:
-    """`with traffic() as (driver, change)` checks at its end that no request failed. The requests
-    go to the routers' Service, or through an edge proxy.
-
-    `with change(NAME)` marks a change, and waits at its end until requests sent after the change
-    have their responses. Connections are kept alive. With `begun=False` no response starts before
-    it is complete, so that the router can retry the request.
-    """
-
-    @contextmanager
-    def run(begun: bool = True, edge: Edge | None = None) -> Iterator[tuple[Driver, Change]]:
-        kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
-        if begun:  # a transcription takes as long as many other requests
-            kinds = 2 * [*kinds, ChatStream(CHAT, 12, "Paris")]
-            kinds.append(Transcription(SPEECH, speech_wav, ("capital",)))
-        url, host = (edge.url, edge.host) if edge else (fleet.url, "")
-        plan = Plan(
-            url, rate=2 if begun else 8, concurrency=4, timeout=200, seconds=3600, host=host
-        )
-
-        @contextmanager
-        def change(name: str) -> Iterator[None]:
-            with driver.mark(name):
-                yield
-                driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
-
-        with Driver(plan, kinds) as driver:
-            driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
-            yield driver, change
-        report = driver.report()
-        figures(request.node.name + ("_behind_the_edge" if edge else ""), report.as_json())
-        assert report.clean, report
-
-    return run
 
 
 def test_upgrades_and_rollback(fleet: Fleet, traffic: Traffic) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.archive import PAUSE, pause
@@ -34,14 +38,16 @@ version = 2
 class Containerd:
     """A running containerd with the pause image in it."""
 
-    def __init__(self, run: Run, mounts: Mounts, cni: Path) -> None:
+    def __init__(self, run: Run, node: str, mounts: Mounts, cni: Path) -> None:
+        """`node` is the folder of the node's files."""
         self._run = run
+        self._name = f"{node}-containerd"
         self._mounts = mounts
-        self._config = run.path("node", "containerd.toml")
+        self._config = run.path(node, "containerd.toml")
         self._config.write_text(_CONFIG.format(cni=cni))
         self._process = self._start()
         self._remove_containers()
-        archive = run.path("node", "pause.tar")
+        archive = run.path(node, "pause.tar")
         pause(archive)
         self.load(PAUSE, archive)
 
@@ -70,13 +76,22 @@ class Containerd:
             raise RuntimeError(f"ctr {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop containerd from writing to its files within the block."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Kill containerd; `leftovers` kills the processes of pods."""
         self._process.kill()
 
     def _start(self) -> Process:
         process = Process(
-            self._run, "containerd", self._mounts.command("containerd", "--config", self._config)
+            self._run, self._name, self._mounts.command("containerd", "--config", self._config)
         )
         process.wait_until(self._responds)
         return process

@@ -18,10 +18,14 @@ from support.ports import free_ports
 _USERS = {
     "admin": ("admin", "system:masters"),
     "proxy": ("system:kube-proxy",),
-    "node": ("system:node:node1", "system:nodes"),
+    "node1": ("system:node:node1", "system:nodes"),
+    "node2": ("system:node:node2", "system:nodes"),
 }
 _UNROUTED = "192.0.2.1"
 """An address for documentation: the API server does not advertise a loopback address."""
+
+_GRACE_SECONDS = 30
+"""Age of a node's Lease after which the node counts as lost; 50 by default."""
 
 
 class ControlPlane:
@@ -72,7 +76,7 @@ class ControlPlane:
         return self.kubeconfig_of("admin")
 
     def kubeconfig_of(self, user: str) -> Path:
-        """Kubeconfig of admin, proxy or node."""
+        """Kubeconfig of admin, proxy or a node, by its name."""
         return self.kubeconfig_with(user, self._tokens[user])
 
     def kubeconfig_with(self, name: str, token: str, namespace: str = "default") -> Path:
@@ -96,7 +100,11 @@ class ControlPlane:
             f"--root-ca-file={self.authority}",
             "--horizontal-pod-autoscaler-sync-period=2s",
             "--horizontal-pod-autoscaler-initial-readiness-delay=0s",
-            *([] if self._real_nodes else ["--controllers=*,-node-lifecycle-controller"]),
+            *(
+                [f"--node-monitor-grace-period={_GRACE_SECONDS}s"]
+                if self._real_nodes
+                else ["--controllers=*,-node-lifecycle-controller"]
+            ),
         )
         self._start("kube-scheduler", *shared)
         with Api(self.kubeconfig) as api:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,15 @@ from harness.kubectl import Kubectl
 from harness.models import API, KIND
 from harness.paths import REPOSITORY
 from harness.tenant import Tenant
+from traffic import Driver
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 MODELS = {"smollm2": 2, "minilm": 2, "whisper-base": 1}
 """InferenceModels and their numbers of replicas."""
+PAIRS = ("smollm2", "minilm")
+"""The models with two servers."""
 EXAMPLES = {"chat": "smollm2", "embedding": "minilm", "speech": "whisper-base"}
 """Files in configs/examples and the names of their InferenceModels."""
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
@@ -39,6 +43,10 @@ TAGS = ("1.0.0", "1.0.1")
 """Tags of the same images: the installed one, and the one after the upgrade."""
 READY_SECONDS = 300.0
 _WAIT = ("--wait", "--timeout=600s")
+
+Change = Callable[[str], AbstractContextManager[None]]
+Traffic = Callable[..., AbstractContextManager[tuple[Driver, Change]]]
+"""The fixture `traffic` of tests/e2e."""
 
 
 class Fleet:

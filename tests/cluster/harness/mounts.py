@@ -1,8 +1,8 @@
 """A mount namespace for containerd and kubelet, which isolates their paths from the machine's.
 
-Both use fixed paths (the kubelet connects to /run/containerd/containerd.sock) and leave mounts
-behind when killed. Here these paths are bind mounts of the run's folders and end with the
-processes.
+A node other than the first also has a network namespace with it. Both programs use fixed paths (the
+kubelet connects to /run/containerd/containerd.sock) and leave mounts behind when killed. Here these
+paths are bind mounts of the run's folders and end with the processes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _KERNEL = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_o
 class Mounts:
     """The namespace, held open by a sleeping process."""
 
-    def __init__(self, run: Run, images: Path) -> None:
-        """`images` is containerd's image folder."""
+    def __init__(self, run: Run, node: str, images: Path, *, own_network: bool = False) -> None:
+        """`node` is the folder of the node's files, `images` that of containerd's images."""
+        kinds = ["mnt", *(["net"] if own_network else [])]
         hold = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]
-        self._holder = Process(run, "mounts", hold)
+        if own_network:
+            hold.insert(1, "--net")
+        self._holder = Process(run, f"{node}-mounts", hold)
+        self._namespaces = {kind: f"/proc/{self._holder.pid}/ns/{kind}" for kind in kinds}
         self._holder.wait_until(self._entered)
-        folders = {place: run.path("node", name, "x").parent for place, name in _BOUND.items()}
+        folders = {place: run.path(node, name, "x").parent for place, name in _BOUND.items()}
         for place, source in (folders | {"/var/lib/containerd": images}).items():
             Path(place).mkdir(parents=True, exist_ok=True)
             self._mount("--bind", str(source), place)
@@ -40,13 +44,20 @@ class Mounts:
             Path(place).mkdir(parents=True, exist_ok=True)
             self._mount("-t", "tmpfs", "tmpfs", place)
         for setting, value in _KERNEL.items():
-            file = run.path("node", "sysctl", setting.replace("/", "."))
+            file = run.path(node, "sysctl", setting.replace("/", "."))
             file.write_text(value)
             self._mount("--bind", str(file), f"/proc/sys/{setting}")
 
     def command(self, *command: str | Path) -> list[str]:
         """The command line that runs `command` in the namespace."""
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *map(str, command)]
+        flags = {"mnt": "--mount", "net": "--net"}
+        entered = [f"{flags[kind]}={path}" for kind, path in self._namespaces.items()]
+        return ["nsenter", *entered, "--", *map(str, command)]
+
+    @property
+    def network(self) -> str:
+        """The process that a device is moved to, as the `netns` of `ip link`."""
+        return str(self._holder.pid)
 
     def close(self) -> None:
         """Close the namespace."""
@@ -58,7 +69,4 @@ class Mounts:
     def _entered(self) -> bool:
         ours = Path("/proc/self/ns/mnt").readlink()
         command = Path(f"/proc/{self._holder.pid}/cmdline").read_bytes()
-        return (
-            command.startswith(b"sleep\0")
-            and Path(f"/proc/{self._holder.pid}/ns/mnt").readlink() != ours
-        )
+        return command.startswith(b"sleep\0") and Path(self._namespaces["mnt"]).readlink() != ours

@@ -60,6 +60,20 @@ class Namespace:
         """Route a cluster network locally, so that its packets pass the firewall rules."""
         subprocess.run(["ip", "route", "add", network, "dev", "mf0"], check=True)
 
+    def route_by(self, network: str, gateway: str) -> None:
+        """Route a network through a gateway."""
+        subprocess.run(["ip", "route", "add", network, "via", gateway], check=True)
+
+    def link(self, here: str, there: str, other: str, address: str) -> None:
+        """Connect the network namespace of process `other`: device `here` with `address` is in this
+        one, `there` in the other."""
+        for line in (
+            f"link add {here} type veth peer name {there} netns {other}",
+            f"addr add {address} dev {here}",
+            f"link set {here} up",
+        ):
+            subprocess.run(["ip", *line.split()], check=True)
+
     def enter(self) -> None:
         """Move this thread, and the processes it starts from now on, into the namespace."""
         _check(_libc().setns(self._namespace, _NEW_NETWORK))

@@ -59,7 +59,7 @@ class Run:
     def close(self) -> None:
         """Remove the folder; first copy the logs to the folder MODELFLEET_TEST_KEEP, if set."""
         if keep := os.environ.get("MODELFLEET_TEST_KEEP"):
-            for name in ("log", "node/pods"):
+            for name in ("log", "node1/pods"):
                 if (self.folder / name).exists():
                     shutil.copytree(self.folder / name, Path(keep, self.name, name))
         shutil.rmtree(self.folder, ignore_errors=True)
