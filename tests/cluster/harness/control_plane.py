@@ -24,9 +24,6 @@ _USERS = {
 _UNROUTED = "192.0.2.1"
 """An address for documentation: the API server does not advertise a loopback address."""
 
-_GRACE_SECONDS = 30
-"""Age of a node's Lease after which the node counts as lost; 50 by default."""
-
 
 class ControlPlane:
     """A running control plane.
@@ -100,11 +97,7 @@ class ControlPlane:
             f"--root-ca-file={self.authority}",
             "--horizontal-pod-autoscaler-sync-period=2s",
             "--horizontal-pod-autoscaler-initial-readiness-delay=0s",
-            *(
-                [f"--node-monitor-grace-period={_GRACE_SECONDS}s"]
-                if self._real_nodes
-                else ["--controllers=*,-node-lifecycle-controller"]
-            ),
+            *([] if self._real_nodes else ["--controllers=*,-node-lifecycle-controller"]),
         )
         self._start("kube-scheduler", *shared)
         with Api(self.kubeconfig) as api:

@@ -30,8 +30,6 @@ from harness.run import Run
 SERVICES = "10.96.0.0/16"
 PODS = "10.244.0.0/16"
 _OPEN_FILES = 20000
-_LEASE_SECONDS = 20
-"""Renewed every quarter of it, so that a lost node is noticed soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +223,6 @@ class Node:
             },
             "serializeImagePulls": False,
             "syncFrequency": "10s",
-            "nodeLeaseDurationSeconds": _LEASE_SECONDS,
         }
 
     def _write_proxy(self) -> Path:
