@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm
+.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -80,16 +80,21 @@ test-hostile: env-dev ## Attack a real fleet beside a normal caller
 # The clients' own environments: their versions would get in the way of the others. uv, since pip took
 # over ten minutes to choose versions. Node has no lock file, whose entries would be URLs.
 CLIENTS := build/clients
+CLIENT_SETS := $(basename $(notdir $(wildcard tests/clients/requirements/*.txt)))
 
-test-clients: env-dev ## Run other projects' clients against a real fleet
-	@test -x $(CLIENTS)/bin/uv || { $(BIN)/python -m venv $(CLIENTS) \
-		&& $(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet uv; }
+env-clients: env-dev
+	@test -x $(CLIENTS)/uv/bin/uv || { $(BIN)/python -m venv $(CLIENTS)/uv \
+		&& $(CLIENTS)/uv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
 	@UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}" \
 		; export UV_DEFAULT_INDEX; test -n "$$UV_DEFAULT_INDEX" || unset UV_DEFAULT_INDEX; \
-		$(CLIENTS)/bin/uv pip install --quiet --python $(CLIENTS)/bin/python \
-		-r tests/clients/requirements.txt -c tests/clients/requirements.lock
-	@if command -v npm >/dev/null; then mkdir -p $(CLIENTS)-node && cp tests/clients/package.json $(CLIENTS)-node \
-		&& npm --prefix $(CLIENTS)-node install --silent --no-audit --no-fund --no-package-lock; fi
+		set -e; for name in $(CLIENT_SETS); do \
+		test -x $(CLIENTS)/$$name/bin/python || $(BIN)/python -m venv $(CLIENTS)/$$name; \
+		$(CLIENTS)/uv/bin/uv pip install --quiet --python $(CLIENTS)/$$name/bin/python \
+		-r tests/clients/requirements/$$name.txt -c tests/clients/requirements/$$name.lock; done
+	@if command -v npm >/dev/null; then mkdir -p $(CLIENTS)/node && cp tests/clients/package.json $(CLIENTS)/node \
+		&& npm --prefix $(CLIENTS)/node install --silent --no-audit --no-fund --no-package-lock; fi
+
+test-clients: env-clients ## Run other projects' clients against a real fleet
 	$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 # A row for docs/benchmarks.md is printed at the end; what failed is kept in build/soak.

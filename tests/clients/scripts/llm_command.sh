@@ -9,6 +9,6 @@ cat > "$LLM_USER_PATH/extra-openai-models.yaml" <<YAML
   supports_schema: true
 YAML
 export OPENAI_API_KEY=none
-"$BIN/llm" -m fleet -o temperature 0 -o max_tokens 40 'What is the capital of France?' | grep Paris
-"$BIN/llm" -m fleet -o temperature 0 -o max_tokens 100 --schema 'country, city' 'Describe Paris.' |
-  "$BIN/python" -c 'import json, sys; assert set(json.load(sys.stdin)) == {"country", "city"}'
+llm -m fleet -o temperature 0 -o max_tokens 40 'What is the capital of France?' | grep Paris
+llm -m fleet -o temperature 0 -o max_tokens 100 --schema 'country, city' 'Describe Paris.' |
+  python -c 'import json, sys; assert set(json.load(sys.stdin)) == {"country", "city"}'
