@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-soak cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
+.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-console test-soak console cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -96,6 +96,27 @@ env-clients: env-dev
 
 test-clients: env-clients ## Run other projects' clients against a real fleet
 	$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
+
+# The page is bundled from services/fleet_console/web; the result is committed, so that only who
+# changes the page needs Node.
+CONSOLE := build/console
+PAGE := services/fleet_console
+
+console: $(CONSOLE)/node_modules ## Check the types of the console and bundle it (needs Node)
+	cp -R $(PAGE)/web/. $(CONSOLE)/
+	cd $(CONSOLE) && node_modules/.bin/tsc && node build.mjs $(CURDIR)/$(PAGE)/static
+
+$(CONSOLE)/node_modules: $(PAGE)/web/package.json
+	mkdir -p $(CONSOLE) && cp $(PAGE)/web/package.json $(CONSOLE)/
+	npm --prefix $(CONSOLE) install --silent --no-audit --no-fund --no-package-lock
+	@touch $@
+
+# Playwright drives the system's Chromium; it lies beside the environment, as `make test` has no use
+# for it.
+test-console: env-dev $(CONSOLE)/node_modules ## Use the console in a browser, with a real fleet
+	@test -d $(CONSOLE)/packages/playwright || $(PIP) install --quiet --target $(CONSOLE)/packages \
+		-r tests/console/requirements.txt
+	PYTHONPATH=$(CONSOLE)/packages $(BIN)/python -m pytest tests/console $(PYTEST_ARGS)
 
 # A row for docs/benchmarks.md is printed at the end; what failed is kept in build/soak.
 test-soak: env-dev ## Send malformed requests to a real fleet for an hour, or SECONDS=N

@@ -20,6 +20,7 @@ RUN find client aio/client \( -path '*/models/*' -o -path '*/api/*' \) -type f \
 
 FROM dependencies AS build
 WORKDIR /build
+COPY services/fleet_console services/fleet_console
 COPY services/fleet_contract services/fleet_contract
 COPY services/fleet_kube services/fleet_kube
 COPY services/fleet_web services/fleet_web

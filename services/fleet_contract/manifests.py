@@ -12,12 +12,14 @@ from typing import Any
 from fleet_contract.completion import Completed, complete
 from fleet_contract.crd.rules import NAME_LENGTH
 from fleet_contract.names import API_VERSION, KIND
+from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.yaml_text import dump_all, load_all
 
 __all__ = [
     "Completed", "Manifest", "ManifestError", "complete", "load", "manifest", "object_name",
     "parse", "render",
+    "without_secrets",
 ]  # fmt: skip
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -76,6 +78,18 @@ def manifest(
         "metadata": {"name": name or object_name(spec.model)},
         "spec": _wire(spec, with_defaults),
     }
+
+
+def without_secrets(spec: ModelSpec) -> ModelSpec:
+    """`spec` without what may hold secrets or takes much room: `files`, `envFrom`, `podTemplate`
+    and the variables of `env`, except for settings that override fields of the spec."""
+    settings = {
+        name: value
+        for name, value in spec.plain_env.items()
+        if name in BY_NAME and BY_NAME[name].field is not None
+    }
+    left_out: dict[str, Any] = {"files": [], "env_from": [], "pod_template": None}
+    return spec.model_copy(update={**left_out, "env": settings})
 
 
 def render(specs: Iterable[ModelSpec], *, with_defaults: bool = False) -> str:

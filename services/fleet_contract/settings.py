@@ -158,6 +158,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_LEVEL", "`debug`, `info`, `warning` or `error`", "info", where="all"),
     Setting("LOG_FORMAT", "`json` or `text`", "json", where="all"),
     Setting("ENABLE_METRICS", "serve `/metrics`", "1", parse_bool, where="server, router"),
+    Setting("ENABLE_CONSOLE", "serve the console, a page that shows the fleet, at `/`", "1",
+            parse_bool, where="router"),
     Setting("MODELFLEET_THREADS", "threads of an engine", "the CPU quota of the process", int),
     Setting("DRAIN_TIMEOUT", "seconds running requests have to finish after SIGTERM", "30", float,
             where="server, router"),

@@ -36,6 +36,7 @@ from fleet_contract.names import (
 )
 from fleet_router.callers.access_log import AccessMiddleware
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.history import History
 from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
@@ -44,7 +45,10 @@ from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
 from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
 from fleet_router.status.admin import Admin
+from fleet_router.status.console import Console
 from fleet_router.status.control import Control
+from fleet_router.status.fleet_view import Details, FleetView
+from fleet_router.status.server_reports import ServerReports
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
@@ -81,9 +85,9 @@ class Source:
 
     `watch` updates them until it is cancelled, `wake` requests a server of a resource, `close`
     frees what the source uses. `age` is the time in seconds since the last sign of life of what is
-    watched, `unreadable` has namespace and kind of each watch and whether it is refused. With
-    `scrapes`, the servers' metrics are merged into the router's. `version` is that of the routes
-    file.
+    watched, `unreadable` has namespace and kind of each watch and whether it is refused. `details`
+    is what the console shows of a resource besides its route. With `scrapes`, the servers' metrics
+    are merged into the router's. `version` is that of the routes file.
     """
 
     watch: Callable[[], Awaitable[None]] | None = None
@@ -91,6 +95,7 @@ class Source:
     close: Callable[[], Awaitable[None]] | None = None
     age: Callable[[], float] | None = None
     unreadable: Callable[[], Iterable[tuple[str, str, bool]]] | None = None
+    details: Details | None = None
     scrapes: bool = True
     version: Callable[[], int] | None = None
 
@@ -111,13 +116,15 @@ def create_app(
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
     control: str = "",
+    with_console: bool = False,
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
 
     `loopback_hosts` are the names besides localhost of a router on a loopback address: what needs
     no key there is refused to web pages. None for another address. `warning` is shown at /health.
     With `metrics_listener`, /metrics is served there and not on the port for clients. `control` is
-    the secret of the process that started the router (ENV_CONTROL), "" for none.
+    the secret of the process that started the router (ENV_CONTROL), "" for none. With
+    `with_console`, the console is served at `/`.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -131,6 +138,7 @@ def create_app(
     auth = auth or Auth()
     usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
     admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
+    history = History() if with_console else None
     outliers = Outliers()
     picker = EndpointPicker(pools, outliers)
     attempts = Attempts(pools, picker, metrics)
@@ -188,7 +196,8 @@ def create_app(
     request_id = Middleware(RequestIdMiddleware)
     # From the outside in. The request id comes first, because every log line has it; tracing reads
     # the record that the access log fills; requests that the guard refuses are logged.
-    inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
+    access = Middleware(AccessMiddleware, metrics=metrics, usage_log=usage, history=history)
+    inner = [access]
     if loopback_hosts is not None and not auth.required:
         guard = Middleware(LoopbackGuard, hosts=loopback_hosts, origins=cors_origins)
         inner.append(guard)
@@ -206,6 +215,11 @@ def create_app(
     app.include_router(admin.router(with_metrics=on_main_port))
     if control and source.version is not None:
         app.include_router(Control(control, source.version, metrics.load).router())
+    if history is not None:
+        reports, held = ServerReports(pools), waiting_room.waiting
+        view = FleetView(admin.models, reports, metrics, history, held, source.details)
+        console = Console(routes, auth, metrics, view, open_metrics=metrics_listener is None)
+        app.include_router(console.router())
     errors.install(app)
 
     def drain() -> None:

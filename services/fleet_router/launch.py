@@ -67,6 +67,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         usage_log=settings.usage_log, usage_log_max_bytes=settings.usage_log_max_bytes,
         wait_settings=load_wait_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
+        with_console=settings.enable_console,
         tracing=tracing.middleware() if tracing else None,
         drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
         loopback_hosts=settings.allowed_hosts if is_loopback else None,
@@ -140,13 +141,15 @@ def from_cluster(
         from fleet_kube.connection import connect
     except ImportError as error:
         raise ValueError("a cluster needs more packages: pip install 'modelfleet[kube]'") from error
+    from fleet_router.kube.details import Details
     from fleet_router.kube.source import KubeSource
     from fleet_router.kube.wake import Waker
 
     connection = asyncio.run(connect(environ))
     client = KubeClient(connection, "modelfleet-router")
     namespaces = settings.namespaces or (connection.namespace,)
-    kube = KubeSource(client, namespaces, routes, environ)
+    details = Details() if settings.enable_console else None
+    kube = KubeSource(client, namespaces, routes, environ, details)
     event(logger, "watching", server=connection.server, namespaces=list(namespaces))
     waker = Waker(client)
 
@@ -158,7 +161,10 @@ def from_cluster(
         await kube.close()
         await client.close()
 
-    return Source(kube.watch, wake, close, kube.age, kube.unreadable, scrapes=False)
+    return Source(
+        kube.watch, wake, close, kube.age, kube.unreadable,
+        details=details.of if details is not None else None, scrapes=False,
+    )  # fmt: skip
 
 
 def raise_file_limit() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from prometheus_client import (
@@ -41,6 +41,12 @@ class Series(Generic[M]):
         if series is None:
             series = self._series[labels] = self._metric.labels(*labels)
         return series
+
+    def totals(self) -> Iterator[tuple[dict[str, str], float]]:
+        """Labels and value of each series of a counter."""
+        for family in self._metric.collect():
+            for sample in family.samples:
+                yield sample.labels, sample.value
 
 
 class RouterMetrics:

@@ -21,6 +21,7 @@ class RouterSettings:
     log_level: str
     log_format: str
     enable_metrics: bool
+    enable_console: bool
     drain_timeout: float
     read_timeout: float
     read_rate: float
@@ -51,6 +52,7 @@ class RouterSettings:
             log_level=BY_NAME["LOG_LEVEL"].read(environ),
             log_format=BY_NAME["LOG_FORMAT"].read(environ),
             enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
+            enable_console=BY_NAME["ENABLE_CONSOLE"].read(environ),
             drain_timeout=BY_NAME["DRAIN_TIMEOUT"].read(environ),
             read_timeout=BY_NAME["READ_TIMEOUT"].read(environ),
             read_rate=BY_NAME["READ_RATE"].read(environ),

@@ -46,12 +46,10 @@ class ServerState:
             Admission(workers + 1, sys.maxsize, spec.limits.request_timeout, caller_slots=workers)
         )
         self.metrics.gauge(
-            "modelfleet_in_flight", "Requests running",
-            lambda: self._admission.running if self._admission else 0,
+            "modelfleet_in_flight", "Requests running", lambda: self._running
         )  # fmt: skip
         self.metrics.gauge(
-            "modelfleet_queue_depth", "Requests waiting",
-            lambda: self._admission.waiting if self._admission else 0,
+            "modelfleet_queue_depth", "Requests waiting", lambda: self._waiting
         )  # fmt: skip
 
         self.metrics.gauge(
@@ -89,6 +87,14 @@ class ServerState:
     def is_healthy(self) -> bool:
         """False when only a restart of the process helps."""
         return self._model is None or bool(getattr(self._model, "healthy", True))
+
+    @property
+    def _running(self) -> int:
+        return self._admission.running if self._admission is not None else 0
+
+    @property
+    def _waiting(self) -> int:
+        return self._admission.waiting if self._admission is not None else 0
 
     @property
     def idle_seconds(self) -> float:
@@ -151,6 +157,8 @@ class ServerState:
             "device": self.choice.device if self.choice else None,
             "progress": transfer.body() if transfer is not None else None,
             "stages": {name: round(spent, 3) for name, spent in self.stages.seconds().items()},
+            "in_flight": self._running,
+            "queue_depth": self._waiting,
         }
 
     def headers(self, slot: Slot) -> dict[str, str]:

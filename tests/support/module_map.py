@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 BASES = ("services", "operator")
 FLOORS = (
     "fleet_contract",
+    "fleet_console",
     "fleet_kube",
     "fleet_web",
     "fleet_weights",

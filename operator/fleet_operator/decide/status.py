@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from fleet_contract.manifests import without_secrets
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.server_protocol import ServerPhase
-from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
@@ -25,9 +25,6 @@ from fleet_operator.resources.children import address
 from fleet_operator.server_report import ServerReport
 
 Part = TypeVar("Part", bound=SpecPart)
-
-NOT_IN_STATUS = ("files", "env", "envFrom", "podTemplate")
-"""Fields of the spec that `resolved` leaves out."""
 
 
 def build(
@@ -84,7 +81,7 @@ def build(
             generation,
             observed.now,
         ),
-        resolved=_resolved(spec) if spec is not None else None,
+        resolved=without_secrets(spec).to_wire() if spec is not None else None,
     )
     wire = status.to_wire()
     # The wire form omits defaults, but autoscalers read these zeros.
@@ -122,20 +119,6 @@ def _cold_start(observed: Observed, servers: ServerSet) -> ColdStart | None:
     before = read_part(ColdStart, observed.status.get("coldStart"))
     known = starts if before is None else [before, *starts]
     return max(known, key=lambda start: start.at, default=None)
-
-
-def _resolved(spec: ModelSpec) -> dict[str, Any]:
-    """The wire form without what may hold secrets of a profile or takes much room.
-
-    Of `env`, settings that override fields of the spec are kept: routers need the same limits.
-    """
-    wire = {name: value for name, value in spec.to_wire().items() if name not in NOT_IN_STATUS}
-    settings = {
-        name: value
-        for name, value in spec.plain_env.items()
-        if name in BY_NAME and BY_NAME[name].field is not None
-    }
-    return {**wire, "env": settings} if settings else wire
 
 
 def read_part(kind: type[Part], raw: Any) -> Part | None:

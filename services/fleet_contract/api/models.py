@@ -70,6 +70,10 @@ class ServerHealth(TypedDict):
     device: str | None
     progress: Progress | None
     stages: dict[str, float]
+    in_flight: int
+    """Requests that run."""
+    queue_depth: int
+    """Requests that wait for a slot."""
 
 
 class FleetHealth(TypedDict):

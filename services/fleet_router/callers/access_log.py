@@ -17,15 +17,19 @@ from fleet_contract.names import (
     PATH_LOAD,
     PATH_METRICS,
 )
+from fleet_router.callers.history import History
 from fleet_router.callers.request_record import KEY, RequestRecord
 from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
+from fleet_web import request_id
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
 QUIET = frozenset({"/livez", "/readyz", "/health", PATH_METRICS, PATH_LOAD, PATH_CONTROL})
 """Paths that probes request every few seconds; logged at debug level."""
+QUIET_PREFIX = "/console/"
+"""As QUIET: an open page of the console requests these every few seconds."""
 LOGGED_PATH = 200
 
 MODEL = HEADER_MODEL.encode()
@@ -36,12 +40,20 @@ FALLBACK = HEADER_FALLBACK.encode()
 
 
 class AccessMiddleware:
-    """Pure ASGI. Also sets the headers that name model and server, on errors too."""
+    """Pure ASGI. Also sets the headers that name model and server, on errors too. With `history`,
+    each request to a model is added to it."""
 
-    def __init__(self, app: ASGIApp, metrics: RouterMetrics, usage_log: UsageLog) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: RouterMetrics,
+        usage_log: UsageLog,
+        history: History | None = None,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._usage_log = usage_log
+        self._history = history
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,11 +83,13 @@ class AccessMiddleware:
     ) -> None:
         if record.path:
             self._count(record, status, started, seconds)
+            if self._history is not None:
+                self._history.add(record, status, started, seconds, request_id.current())
         path = scope["path"]
         event(
             logger,
             "request",
-            level=logging.DEBUG if path in QUIET else logging.INFO,
+            level=logging.DEBUG if _is_quiet(path) else logging.INFO,
             method=scope["method"],
             path=path[:LOGGED_PATH],
             model=record.model,
@@ -98,6 +112,10 @@ class AccessMiddleware:
             metrics.between_pieces.of(model, path).observe(mean)
         if model:
             self._usage_log.report(record, status, seconds)
+
+
+def _is_quiet(path: str) -> bool:
+    return path in QUIET or path.startswith(QUIET_PREFIX)
 
 
 def _headers(record: RequestRecord) -> list[tuple[bytes, bytes]]:

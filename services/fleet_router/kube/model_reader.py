@@ -15,6 +15,7 @@ import orjson
 
 from fleet_contract.catalog import Catalog
 from fleet_kube.client import Json
+from fleet_router.kube.details import Details
 from fleet_router.kube.objects import ModelView, read_model, read_status
 from fleet_web.logs import event
 
@@ -24,11 +25,15 @@ Key = tuple[str, str]
 
 
 class ModelReader:
-    """`environ` overrides limits as in `read_model`. Problems are logged when they change."""
+    """`environ` overrides limits as in `read_model`. Problems are logged when they change.
+    `details` gets what the views leave out."""
 
-    def __init__(self, catalog: Catalog, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, catalog: Catalog, environ: Mapping[str, str], details: Details | None = None
+    ) -> None:
         self._catalog = catalog
         self._environ = environ
+        self._details = details
         self._known: dict[Key, tuple[bytes, ModelView]] = {}
 
     def read(self, item: Json) -> ModelView:
@@ -48,11 +53,15 @@ class ModelReader:
                 event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
                       resource=view.name, error=view.problem)  # fmt: skip
         self._known[key] = digest, view
+        if self._details is not None:
+            self._details.put(key, item)
         return view
 
     def forget(self, key: Key) -> None:
         """Drop a resource that was deleted."""
         self._known.pop(key, None)
+        if self._details is not None:
+            self._details.forget(key)
 
 
 def _digest(value: object) -> bytes:

@@ -17,6 +17,7 @@ from fleet_contract.claims import Key
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.settings import BY_NAME, SERVICES
 from fleet_kube.client import KubeClient
+from fleet_router.kube.details import Details
 from fleet_router.kube.informer import Informer
 from fleet_router.kube.model_reader import ModelReader
 from fleet_router.kube.objects import (
@@ -44,7 +45,8 @@ LOGGED = 20
 
 
 class KubeSource:
-    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them.
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them. `details` is kept
+    current if there is one.
 
     Raises ValueError for an invalid UPSTREAMS in `environ`.
     """
@@ -55,10 +57,11 @@ class KubeSource:
         namespaces: Sequence[str],
         routes: LiveRoutes,
         environ: Mapping[str, str],
+        details: Details | None = None,
     ) -> None:
         self._routes = routes
         self._table = RouteTable(ordered=True)
-        self._reader = ModelReader(catalog.load(), environ)
+        self._reader = ModelReader(catalog.load(), environ, details)
         self._dirty = asyncio.Event()
         self._ready_probe = ReadyProbe()
         self._early = EarlyServers(self._ready_probe, self._touch)

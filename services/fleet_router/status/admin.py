@@ -38,7 +38,7 @@ HEALTH_SECONDS = 1.0
 
 class Admin:
     """The handlers. `draining` is set at the first signal and makes the router not ready;
-    `warning` is shown at /health unless it is empty."""
+    `warning` is shown at /health unless it is empty. `models` is for other views of the fleet."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Admin:
         self._routes = routes
         self._pools = pools
         self._metrics = metrics
-        self._models = Models(pools)
+        self.models = Models(pools)
         self._warnings = [warning] if warning else []
         self._rendering: asyncio.Task[bytes] | None = None
         self.draining = False
@@ -116,7 +116,7 @@ class Admin:
 
     async def _health(self, quota: Quota | None, *, detailed: bool) -> Response:
         table = self._routes.table
-        entries = await self._models.recent(table, HEALTH_SECONDS) if table is not None else []
+        entries = await self.models.recent(table, HEALTH_SECONDS) if table is not None else []
         may_use = quota.key.may_use if quota is not None else allow_all
         states = {each["id"]: each["state"] for each in entries if may_use(each["id"])}
         ready = not self.draining and AS_WANTED.issuperset(states.values())
@@ -132,7 +132,7 @@ class Admin:
         """Every model that the caller may use, as an OpenAI list. Raises Unauthorized."""
         quota = self._auth.identify(request.scope["headers"])
         table = self._table()
-        entries = await self._models.listing(table)
+        entries = await self.models.listing(table)
         if quota is not None:
             entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
         # Another model that has the id of an adapter has an entry of its own, and the requests.
@@ -149,7 +149,7 @@ class Admin:
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
             may_use = quota.key.may_use if quota is not None else allow_all
             raise model_not_found(table, model_id, may_use)
-        entry: dict[str, Any] = await self._models.entry(route)
+        entry: dict[str, Any] = await self.models.entry(route)
         if (adapter := route.spec.adapter_named(model_id)) and model_id not in table.by_id:
             entry = adapter_entry(entry, f"{route.model}:{adapter}")
         return json_response(entry)

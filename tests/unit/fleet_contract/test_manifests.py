@@ -95,3 +95,21 @@ def test_long_names_are_cut_and_differ() -> None:
     assert one != two
     assert len(one) <= NAME_LENGTH
     assert manifests.NAME_PATTERN.fullmatch(one)
+
+
+def test_a_shown_spec_has_no_secrets() -> None:
+    secret = "hunter2"
+    spec = ModelSpec.model_validate(
+        {
+            "model": "m", "dimensions": 3,
+            "env": {"PASSWORD": secret, "MAX_BATCH_SIZE": "4", "HF_TOKEN": secret,
+                    "TOKEN": {"valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}},
+            "envFrom": [{"secretRef": {"name": secret}}],
+            "files": [{"path": "/x", "content": secret}],
+            "podTemplate": {"spec": {"serviceAccountName": secret}},
+        }
+    )  # fmt: skip
+    found = manifests.without_secrets(spec)
+    assert secret not in str(found.to_wire())
+    assert found.to_wire() == {"model": "m", "dimensions": 3, "env": {"MAX_BATCH_SIZE": "4"}}
+    assert manifests.without_secrets(ModelSpec(model="m")) == ModelSpec(model="m")

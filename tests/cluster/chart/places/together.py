@@ -120,6 +120,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [Place("Deployment/-router spec strategy")],
     ),
     "router.upstreams": ("services", [Place(f"{ROUTER} env:UPSTREAMS", "services")]),
+    "router.console": (False, [Place(f"{ROUTER} env:ENABLE_CONSOLE", "0")]),
     "router.settings": ({"HOLD_SECONDS": 12}, [Place(f"{ROUTER} env:HOLD_SECONDS", "12")]),
     "router.drainSeconds": (
         122,

@@ -70,6 +70,21 @@ async def test_only_a_short_body_of_a_200_counts(sent: bytes, expected: bytes | 
     assert await fetched(Responder(sent)) == [expected]
 
 
+async def test_other_statuses_count_if_they_are_named() -> None:
+    responder = Responder(response(b"starting", 503), response(b"gone", 404))
+    server = await asyncio.start_server(responder, "127.0.0.1", 0)
+    pools = PoolManager()
+    async with server:
+        one = Endpoint("one", "127.0.0.1", server.sockets[0].getsockname()[1])
+        found = [
+            await fetch(pools, one, "/health", seconds=10, limit=10, statuses={200, 503})
+            for _ in range(2)
+        ]
+        pools.close()
+        await asyncio.gather(*filter(None, responder.open))
+    assert found == [b"starting", None]
+
+
 async def test_the_request_names_server_and_path() -> None:
     responder = Responder(response(b"a"))
     assert await fetched(responder, prefix="/base") == [b"a"]

@@ -1,0 +1,32 @@
+/** Addresses of the pages: all of them are fragments of `/`. */
+
+export type Place =
+  | { page: "fleet" | "usage" | "requests" }
+  | { page: "model"; model: string }
+  | { page: "play"; model: string | null };
+
+export function modelLink(model: string): string {
+  return `#/model/${encodeURIComponent(model)}`;
+}
+
+export function playLink(model: string): string {
+  return `#/play/${encodeURIComponent(model)}`;
+}
+
+/** The page of a fragment; the fleet for one that is unknown. */
+export function placeOf(hash: string): Place {
+  const [, page, name] = /^#\/([a-z]*)(?:\/(.*))?$/.exec(hash) ?? [];
+  const model = decoded(name);
+  if (page === "model" && model) return { page, model };
+  if (page === "play") return { page, model };
+  if (page === "usage" || page === "requests") return { page };
+  return { page: "fleet" };
+}
+
+function decoded(text: string | undefined): string | null {
+  try {
+    return text ? decodeURIComponent(text) : null;
+  } catch {
+    return null;
+  }
+}

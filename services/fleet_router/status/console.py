@@ -1,0 +1,173 @@
+"""The console: a page at `/`, and the JSON routes below `/console/api` from which it is filled.
+
+The page is the same for everybody and has no data. The routes need a key where the models need one;
+what all callers do is for keys that may read metrics, others see their own requests and usage.
+Where no key is needed, everybody sees what /metrics shows at the same port, and nothing of others
+if that has a port of its own.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from fleet_console.files import File, load
+from fleet_console.response import page_response
+from fleet_contract.errors import BadRequest, NotReady, RouteNotFound
+from fleet_router.callers.auth import Auth
+from fleet_router.callers.history import PastRequest
+from fleet_router.callers.quota import Quota
+from fleet_router.metrics import RouterMetrics
+from fleet_router.routing.select import allow_all, model_not_found
+from fleet_router.routing.table import LiveRoutes, RouteTable
+from fleet_router.status.fleet_view import FleetView
+from fleet_web.responses import json_response
+
+API = "/console/api"
+MAX_ROWS = 200
+"""Models, requests or lines of usage in one response."""
+MAX_SEARCH = 200
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Console:
+    """The handlers. With `open_metrics`, callers may read metrics where no key is needed."""
+
+    def __init__(
+        self,
+        routes: LiveRoutes,
+        auth: Auth,
+        metrics: RouterMetrics,
+        view: FleetView,
+        *,
+        open_metrics: bool,
+    ) -> None:
+        self._routes = routes
+        self._auth = auth
+        self._metrics = metrics
+        self._view = view
+        self._open_metrics = open_metrics
+        self._files: Mapping[str, File] = load()
+
+    def router(self) -> APIRouter:
+        """The routes, which are no part of the API that the OpenAPI document describes."""
+        router = APIRouter(include_in_schema=False)
+        for path in self._files:
+            router.add_api_route(path, self.file, methods=["GET"])
+        router.add_api_route(f"{API}/session", self.session, methods=["GET"])
+        router.add_api_route(f"{API}/fleet", self.fleet, methods=["GET"])
+        router.add_api_route(f"{API}/models/{{model_id:path}}", self.model, methods=["GET"])
+        router.add_api_route(f"{API}/requests", self.requests, methods=["GET"])
+        router.add_api_route(f"{API}/usage", self.usage, methods=["GET"])
+        return router
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page; needs no key."""
+        found = self._files.get(request.scope["path"])
+        if found is None:
+            raise RouteNotFound("There is no such file of the console.")
+        return page_response(found, request.headers)
+
+    async def session(self, request: Request) -> Response:
+        """What the caller's key may do, and which router this is. Raises Unauthorized."""
+        quota = self._auth.identify(request.scope["headers"])
+        key = quota.key if quota is not None else None
+        limits = key.limits.model_dump(by_alias=True, exclude_none=True) if key is not None else {}
+        return _json({
+            "key": key.name if key is not None else None,
+            "key_required": self._auth.required,
+            "sees_all": self._sees_all(quota),
+            "limits": limits,
+            "router": platform.node(),
+            "since": self._view.history.started,
+        })  # fmt: skip
+
+    async def fleet(self, request: Request) -> Response:
+        """The models that the caller may use, at most MAX_ROWS whose id contains the parameter
+        `search`. Raises Unauthorized, NotReady, BadRequest."""
+        quota = self._auth.identify(request.scope["headers"])
+        search, table = _search(request), self._table()
+        may_use = quota.key.may_use if quota is not None else allow_all
+        found = [one for one in table.routes if search in one.model.lower() and may_use(one.model)]
+        rows = await self._view.rows(table, found[:MAX_ROWS], with_load=self._sees_all(quota))
+        return _json({"models": rows, "total": len(found)})
+
+    async def model(self, request: Request, model_id: str) -> Response:
+        """One model by id or alias. Raises ModelNotFound, Unauthorized, NotReady."""
+        quota = self._auth.identify(request.scope["headers"])
+        table = self._table()
+        route = table.find(model_id)
+        may_use = quota.key.may_use if quota is not None else allow_all
+        if route is None or not may_use(route.model):
+            raise model_not_found(table, model_id, may_use)
+        return _json(await self._view.page(table, route, with_load=self._sees_all(quota)))
+
+    async def requests(self, request: Request) -> Response:
+        """The last requests, of the model in the parameter `model` if there is one. Raises
+        Unauthorized."""
+        quota = self._auth.identify(request.scope["headers"])
+        model = request.query_params.get("model")
+        visible = self._visible(quota)
+
+        def accept(one: PastRequest) -> bool:
+            return visible(one.key) and (model is None or one.model == model)
+
+        found = self._view.history.requests(accept, MAX_ROWS)
+        return _json({"requests": [one._asdict() for one in found]})
+
+    async def usage(self, request: Request) -> Response:
+        """Requests, errors and usage by key and model since the router was started, the MAX_ROWS
+        with the most requests. Raises Unauthorized."""
+        visible = self._visible(self._auth.identify(request.scope["headers"]))
+        rows = usage_rows(self._metrics, visible)
+        return _json({"usage": rows[:MAX_ROWS], "total": len(rows)})
+
+    def _sees_all(self, quota: Quota | None) -> bool:
+        """Whether the caller may see what all callers do."""
+        return quota.key.metrics if quota is not None else self._open_metrics
+
+    def _visible(self, quota: Quota | None) -> Callable[[str], bool]:
+        """Whether the caller may see the requests of the key with a name."""
+        if self._sees_all(quota):
+            return lambda key: True
+        own = quota.key.name if quota is not None else None
+        return lambda key: key == own
+
+    def _table(self) -> RouteTable:
+        if self._routes.table is None:
+            raise NotReady("The router has not loaded its models yet.", retry_after=1)
+        return self._routes.table
+
+
+def usage_rows(metrics: RouterMetrics, visible: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """A row for each key for which `visible` is true and each of its models."""
+    rows: defaultdict[tuple[str, str], defaultdict[str, float]]
+    rows = defaultdict(lambda: defaultdict(float))
+    for labels, number in metrics.requests.totals():
+        row = rows[labels["key"], labels["model"]]
+        row["requests"] += number
+        row["errors"] += number if int(labels["code"]) >= 400 else 0
+    for labels, number in metrics.tokens.totals():
+        rows[labels["key"], labels["model"]][f"{labels['kind']}_tokens"] += number
+    for name, counter in (("audio_seconds", metrics.audio_seconds), ("images", metrics.images)):
+        for labels, number in counter.totals():
+            rows[labels["key"], labels["model"]][name] += number
+    found = [
+        {"key": key, "model": model, **row} for (key, model), row in rows.items() if visible(key)
+    ]
+    return sorted(found, key=lambda row: row.get("requests", 0.0), reverse=True)
+
+
+def _search(request: Request) -> str:
+    text = request.query_params.get("search", "")
+    if len(text) > MAX_SEARCH:
+        raise BadRequest(f"`search` has more than {MAX_SEARCH} characters.", param="search")
+    return text.lower()
+
+
+def _json(content: Any) -> Response:
+    return json_response(content, headers=HEADERS)

@@ -1,0 +1,155 @@
+"""The models as the console shows them: specs, states of servers, load and recent figures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from fleet_contract.api.load_report import ReportedLoad
+from fleet_contract.manifests import manifest, without_secrets
+from fleet_contract.safe_text import redacted
+from fleet_contract.server_protocol import ServerPhase
+from fleet_contract.spec import Engine
+from fleet_contract.yaml_text import dump_all
+from fleet_router.callers.history import INTERVAL_SECONDS, INTERVALS, History
+from fleet_router.metrics import RouterMetrics
+from fleet_router.routing.table import Origin, Route, RouteTable
+from fleet_router.status.models import Entry, Models
+from fleet_router.status.server_reports import PROGRESS, ServerReport, ServerReports
+
+MODELS_SECONDS = 1.0
+"""Age up to which the list of models is used again."""
+READY = ServerPhase.READY.value
+
+Details = Callable[[Origin], Mapping[str, Any] | None]
+"""What a source knows of a resource besides its route: `conditions`, `coldStart`, `weights`,
+`ready`, `scaling`, as in the status of an InferenceModel."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """`held` is the number of requests that wait for a server of each model."""
+
+    models: Models
+    servers: ServerReports
+    metrics: RouterMetrics
+    history: History
+    held: Mapping[str, int]
+    details: Details | None = None
+
+    async def rows(
+        self, table: RouteTable, routes: Sequence[Route], *, with_load: bool
+    ) -> list[Entry]:
+        """A row for each of `routes`; without the right to see the load it is null."""
+        listed = await self.models.recent(table, MODELS_SECONDS)
+        entries = {entry["id"]: entry for entry in listed}
+        self.servers.keep(table.endpoints())
+        reports = await asyncio.gather(*(self._reports(route) for route in routes))
+        loads = self.metrics.load.loads() if with_load else None
+        return [
+            self._row(route, entries[route.model], found, loads)
+            for route, found in zip(routes, reports, strict=True)
+            if route.model in entries  # removed while the servers were queried
+        ]
+
+    async def page(self, table: RouteTable, route: Route, *, with_load: bool) -> Entry:
+        """The row of a model, with its servers; with the load also its intervals and manifest."""
+        entry, reports = await asyncio.gather(self.models.entry(route), self._reports(route))
+        row = self._row(route, entry, reports, self.metrics.load.loads() if with_load else None)
+        details = self._details(route)
+        return {
+            **row,
+            "servers": [
+                {"name": endpoint.name, "status": report.status, "in_flight": report.in_flight,
+                 "queue_depth": report.queue_depth}
+                for endpoint, report in zip(route.endpoints, reports, strict=True)
+            ] if with_load and reports else [],
+            "conditions": list(details.get("conditions") or ()),
+            "scaling": details.get("scaling"),
+            "namespace": route.origin.namespace if route.origin is not None else None,
+            "resource": route.origin.name if route.origin is not None else None,
+            "interval_seconds": INTERVAL_SECONDS,
+            "number_of_intervals": INTERVALS,
+            "intervals": [asdict(one) for one in self.history.intervals(route.model)]
+            if with_load else None,
+            "manifest": _manifest(route) if with_load else None,
+        }  # fmt: skip
+
+    def _row(
+        self,
+        route: Route,
+        entry: Entry,
+        reports: Sequence[ServerReport],
+        loads: Mapping[str, ReportedLoad] | None,
+    ) -> Entry:
+        details = self._details(route)
+        ready = sum(report.status == READY for report in reports)
+        row = {
+            **entry,
+            "reason": route.reason,
+            "replicas": {"ready": ready, "known": len(route.endpoints)},
+            "wanted": details.get("ready"),
+            "progress": next((one.progress for one in reports if one.progress), None)
+            or _weights(details),
+            "stages": _stages(reports) or _cold_start(details),
+            "in_flight": None, "held": None, "queue_depth": None,
+            "requests_per_second": None, "tokens_per_second": None,
+        }  # fmt: skip
+        if loads is None:
+            return row
+        load = loads.get(route.model)
+        requests, tokens = self.history.rates(route.model)
+        queued = [one.queue_depth for one in reports if one.queue_depth is not None]
+        return row | {
+            "in_flight": load.in_flight if load is not None else 0,
+            "held": self.held.get(route.model, 0),
+            "queue_depth": sum(queued) if queued else None,
+            "requests_per_second": round(requests, 2),
+            "tokens_per_second": round(tokens, 1),
+        }
+
+    async def _reports(self, route: Route) -> list[ServerReport]:
+        if route.spec.engine is Engine.REMOTE:
+            return []
+        return list(await asyncio.gather(*map(self.servers.of, route.endpoints)))
+
+    def _details(self, route: Route) -> Mapping[str, Any]:
+        if self.details is None or route.origin is None:
+            return {}
+        return self.details(route.origin) or {}
+
+
+def _stages(reports: Sequence[ServerReport]) -> dict[str, float] | None:
+    """Those of a server that is still starting, else of any."""
+    starting = [one for one in reports if one.status != READY and one.stages]
+    found = starting or [one for one in reports if one.stages]
+    return found[0].stages if found else None
+
+
+def _weights(details: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """The progress in `status.weights`, named as servers name it."""
+    weights = details.get("weights")
+    if not isinstance(weights, Mapping):
+        return None
+    return {name: weights.get(to_camel(name)) for name in PROGRESS}
+
+
+def _cold_start(details: Mapping[str, Any]) -> dict[str, float] | None:
+    """The stages in `status.coldStart`, by name without `Seconds`."""
+    cold = details.get("coldStart")
+    if not isinstance(cold, Mapping):
+        return None
+    return {
+        name.removesuffix("Seconds"): float(spent)
+        for name, spent in cold.items()
+        if name.endswith("Seconds") and name != "totalSeconds" and isinstance(spent, int | float)
+    }
+
+
+def _manifest(route: Route) -> str:
+    name = route.origin.name if route.origin is not None else None
+    return redacted(dump_all([manifest(without_secrets(route.spec), name)]))

@@ -1,0 +1,256 @@
+"""The console's routes: the page is public and has no data; data is for those who may see it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from fleet_console.files import PATHS
+from fleet_console.response import POLICY
+from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
+from fleet_router.app import Source, create_app
+from fleet_router.callers.auth import Auth
+from fleet_router.proxy.waiting import WaitSettings
+from fleet_router.routing.table import LiveRoutes, Origin, Route, RouteTable
+from fleet_router.status.console import MAX_ROWS
+
+SECRET = "hunter2"
+DATA = ("session", "fleet", "models/acme/chat", "requests", "usage")
+
+
+@pytest.fixture
+def routes() -> LiveRoutes:
+    live = LiveRoutes()
+    chat = ModelSpec.model_validate(
+        {"model": "acme/chat", "aliases": ["chat"], "source": f"https://u:{SECRET}@host/w?t={SECRET}",
+         "env": {"PASSWORD": SECRET, "MAX_BATCH_SIZE": "4"},
+         "files": [{"path": "/x", "content": SECRET}]}
+    )  # fmt: skip
+    conditions = Origin("team", "chat")
+    live.swap(
+        RouteTable.build(
+            [Route(chat, origin=conditions, phase=Phase.PROGRESSING, reason="Pulling"),
+             Route(ModelSpec(model="other/chat", task="chat"))]
+        )
+    )  # fmt: skip
+    return live
+
+
+@pytest.fixture
+def auth(tmp_path: Path) -> Auth:
+    path = tmp_path / "keys.yaml"
+    more: dict[str, dict[str, Any]] = {
+        "some": {"models": ["acme/*"], "limits": {"requestsPerMinute": 60}},
+        "another": {}, "monitor": {"metrics": True},
+    }  # fmt: skip
+    keys = [
+        {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **fields}
+        for name, fields in more.items()
+    ]
+    path.write_text(yaml.safe_dump({"keys": keys}))
+    auth = Auth(path)
+    auth.load()
+    return auth
+
+
+@asynccontextmanager
+async def client(
+    routes: LiveRoutes, auth: Auth | None = None, **more: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = {"with_console": True, "wait_settings": WaitSettings(seconds=0), **more}
+    app = create_app(routes, auth=auth, **settings).web
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        yield http
+
+
+def login(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def failed_chat(http: httpx.AsyncClient, model: str, key: str = "") -> None:
+    """A request that ends at once, since its model has no server."""
+    await http.post(
+        "/v1/chat/completions", json={"model": model, "messages": []},
+        headers=login(key) if key else {},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_files_need_no_key_and_have_the_policy(
+    path: str, routes: LiveRoutes, auth: Auth
+) -> None:
+    async with client(routes, auth) as http:
+        found = await http.get(path)
+        assert (found.status_code, found.headers["content-type"]) == (200, PATHS[path][1])
+        assert found.headers["content-security-policy"] == POLICY
+        assert found.headers["cache-control"] == "no-cache"
+        tag = {"if-none-match": found.headers["etag"]}
+        assert (await http.get(path, headers=tag)).status_code == 304
+        assert (await http.head(path)).status_code == 200
+        assert (await http.post(path)).status_code == 405
+
+
+async def test_no_other_path_is_a_file(routes: LiveRoutes) -> None:
+    async with client(routes) as http:
+        for path in ("/console", "/console/", "/console/../app.js", "/console/%2e%2e/files.py",
+                     "/console/app.js/", "/console//app.js", "/index.html", "/static/app.js",
+                     "//evil.example/", "/console/sources.sha256"):  # fmt: skip
+            found = await http.get(httpx.URL("http://localhost", raw_path=path.encode()))
+            assert found.status_code == 404, path
+            assert found.headers["content-type"] == "application/json"
+            assert "location" not in found.headers
+
+
+async def test_the_console_can_be_switched_off(routes: LiveRoutes) -> None:
+    async with client(routes, with_console=False) as http:
+        for path in (*PATHS, *(f"/console/api/{name}" for name in DATA)):
+            assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("name", DATA)
+async def test_data_needs_a_valid_key(name: str, routes: LiveRoutes, auth: Auth) -> None:
+    async with client(routes, auth) as http:
+        path = f"/console/api/{name}"
+        assert (await http.get(path)).status_code == 401
+        assert (await http.get(path, headers=login("wrong"))).status_code == 401
+        found = await http.get(path, headers=login("some"))
+        assert (found.status_code, found.headers["cache-control"]) == (200, "no-store")
+        assert "access-control-allow-origin" not in found.headers
+
+
+async def test_web_pages_of_others_get_neither_page_nor_data(routes: LiveRoutes) -> None:
+    rebound = {"host": "evil.example"}
+    async with client(routes, loopback_hosts=()) as http:
+        for path in ("/", "/console/api/fleet"):
+            assert (await http.get(path, headers=rebound)).status_code == 403
+            assert (await http.get(path)).status_code == 200
+
+
+async def test_a_key_sees_its_models_without_the_load_of_others(
+    routes: LiveRoutes, auth: Auth
+) -> None:
+    async with client(routes, auth) as http:
+        some = (await http.get("/console/api/fleet", headers=login("some"))).json()
+        assert ([one["id"] for one in some["models"]], some["total"]) == (["acme/chat"], 1)
+        assert some["models"][0]["in_flight"] is some["models"][0]["tokens_per_second"] is None
+        page = (await http.get("/console/api/models/acme/chat", headers=login("some"))).json()
+        assert page["intervals"] is page["manifest"] is None
+        assert page["servers"] == []
+        other = await http.get("/console/api/models/other/chat", headers=login("some"))
+        assert other.status_code == 404
+        assert "other/chat" not in other.json()["error"]["message"].partition("fleet has")[2]
+        session = (await http.get("/console/api/session", headers=login("some"))).json()
+        assert (session["key"], session["sees_all"]) == ("some", False)
+        assert session["limits"] == {"requestsPerMinute": 60}
+        monitor = (await http.get("/console/api/fleet", headers=login("monitor"))).json()
+        assert [one["in_flight"] for one in monitor["models"]] == [0, 0]
+
+
+async def test_a_key_sees_its_own_requests_and_usage(routes: LiveRoutes, auth: Auth) -> None:
+    async with client(routes, auth, with_metrics=False) as http:
+        for model, key in (("acme/chat", "some"), ("other/chat", "another"), ("none", "another")):
+            await failed_chat(http, model, key)
+        await failed_chat(http, "acme/chat", "wrong")
+        for key, expected in (("some", ["some"]), ("monitor", ["another", "another", "some"])):
+            requests = (await http.get("/console/api/requests", headers=login(key))).json()
+            assert [one["key"] for one in requests["requests"]] == expected
+            usage = (await http.get("/console/api/usage", headers=login(key))).json()["usage"]
+            assert {row["key"] for row in usage} - {""} == set(expected)
+            assert all(row["errors"] == row["requests"] for row in usage)
+        chosen = await http.get(
+            "/console/api/requests", params={"model": "acme/chat"}, headers=login("monitor")
+        )
+        [one] = chosen.json()["requests"]
+        assert (one["model"], one["status"], one["path"]) == (
+            "acme/chat", 503, "/v1/chat/completions",
+        )  # fmt: skip
+
+
+async def test_without_keys_metrics_on_a_port_of_their_own_stay_there(routes: LiveRoutes) -> None:
+    for listener, shown in ((None, True), (object(), False)):
+        async with client(routes, metrics_listener=listener) as http:
+            await failed_chat(http, "acme/chat")
+            data = {name: (await http.get(f"/console/api/{name}")).json() for name in DATA}
+            assert data["session"]["sees_all"] is shown
+            assert bool(data["requests"]["requests"]) is bool(data["usage"]["usage"]) is shown
+            assert (data["models/acme/chat"]["manifest"] is not None) is shown
+            assert [one["held"] is not None for one in data["fleet"]["models"]] == [shown, shown]
+
+
+async def test_no_content_of_a_request_is_kept(routes: LiveRoutes) -> None:
+    async with client(routes) as http:
+        body = {"model": "acme/chat", "messages": [{"role": "user", "content": SECRET}],
+                "user": SECRET, "tools": SECRET}  # fmt: skip
+        await http.post("/v1/chat/completions", json=body, params={"x": SECRET})
+        await http.post("/v1/chat/completions", json={**body, "model": SECRET})
+        listed = await http.get("/console/api/requests")
+        assert len(listed.json()["requests"]) == 2
+        for name in DATA:
+            assert SECRET not in (await http.get(f"/console/api/{name}")).text
+
+
+async def test_a_model_has_its_resource_and_its_manifest_without_secrets(
+    routes: LiveRoutes,
+) -> None:
+    weights = {"doneBytes": 5, "totalBytes": 10}
+    cold = {"scheduleSeconds": 1, "loadSeconds": 2.5, "totalSeconds": 3.5, "at": "now"}
+    condition = {"type": "Ready", "status": "False", "reason": "Pulling", "message": "<b>x</b>"}
+
+    def details(origin: Origin) -> dict[str, Any] | None:
+        assert origin == Origin("team", "chat")
+        return {"conditions": [condition], "coldStart": cold, "weights": weights, "ready": "0/1"}
+
+    async with client(routes, source=Source(details=details)) as http:
+        page = (await http.get("/console/api/models/chat")).json()
+        assert (page["id"], page["reason"], page["wanted"]) == ("acme/chat", "Pulling", "0/1")
+        assert (page["namespace"], page["resource"]) == ("team", "chat")
+        assert page["conditions"] == [condition]
+        assert (page["progress"]["done_bytes"], page["progress"]["seconds_left"]) == (5, None)
+        assert page["stages"] == {"schedule": 1.0, "load": 2.5}
+        manifest = yaml.safe_load(page["manifest"])
+        assert manifest["metadata"]["name"] == "chat"
+        assert manifest["spec"]["env"] == {"MAX_BATCH_SIZE": "4"}
+        assert "files" not in manifest["spec"]
+        assert SECRET not in page["manifest"]
+
+
+async def test_rows_are_bounded_and_found_by_part_of_their_id() -> None:
+    live = LiveRoutes()
+    specs = [ModelSpec(model=f"acme/m{n}", task="chat", stopped=True) for n in range(MAX_ROWS + 5)]
+    live.swap(RouteTable.build(map(Route, specs)))
+    async with client(live) as http:
+        fleet = (await http.get("/console/api/fleet")).json()
+        assert (len(fleet["models"]), fleet["total"]) == (MAX_ROWS, MAX_ROWS + 5)
+        found = (await http.get("/console/api/fleet", params={"search": "ME/M20"})).json()
+        assert [one["id"] for one in found["models"]] == ["acme/m20", *(
+            f"acme/m20{n}" for n in range(5))]  # fmt: skip
+        long = await http.get("/console/api/fleet", params={"search": "x" * 1000})
+        assert (long.status_code, long.json()["error"]["param"]) == (400, "search")
+
+
+async def test_before_the_first_routes_the_console_waits() -> None:
+    async with client(LiveRoutes()) as http:
+        assert (await http.get("/")).status_code == 200
+        for name in ("fleet", "models/x"):
+            assert (await http.get(f"/console/api/{name}")).status_code == 503
+
+
+async def test_page_and_responses_reflect_nothing_of_a_request(routes: LiveRoutes) -> None:
+    tag = "<script>alert(1)</script>"
+    async with client(routes) as http:
+        page = await http.get("/", params={"x": tag}, headers={"referer": tag})
+        assert tag not in page.text
+        for path in (f"/console/api/models/{tag}", f"/console/{tag}"):
+            found = await http.get(path)
+            assert found.status_code == 404
+            assert re.match(r"application/json", found.headers["content-type"])
