@@ -114,7 +114,8 @@ def main() -> None:
     parse.add_argument("--json", action="store_true")
     options = parse.parse_args()
     columns = [
-        "load", "tokens/s, ours", "theirs", "ratio", "first token ms, ours", "theirs", "ratio",
+        "load", "tokens/s, ours", "tokens/s, theirs", "tokens/s, ratio",
+        "first token ms, ours", "first token ms, theirs", "first token, ratio",
     ]  # fmt: skip
     title = "engine llamacpp and llama.cpp's own server (median of the rounds)"
     stack.show(title, columns, compare(options), as_json=options.json)
