@@ -24,6 +24,11 @@ class Subcommand:
 SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("fleet_local.command:app", "serve models on this machine", "server"),
     "pull": Subcommand("fleet_cli.pull:app", "download the weights of models"),
+    "list": Subcommand("fleet_cli.stored:list_app", "list the weights on disk with their sizes"),
+    "rm": Subcommand("fleet_cli.stored:rm_app", "delete the weights of models"),
+    "adopt": Subcommand(
+        "fleet_cli.adopt.command:app", "write manifests of what Ollama or llama-swap hold"
+    ),
     "convert-pickle": Subcommand(
         "fleet_cli.convert_pickle:app", "convert pickled weights to safetensors, in a sandbox"
     ),
@@ -43,6 +48,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "fleet_router.keys_command:app", "create, list and revoke API keys", "router"
     ),
     "status": Subcommand("fleet_cli.status:app", "show the models of a running fleet", "router"),
+    "top": Subcommand("fleet_cli.top:app", "watch the models of a running fleet", "router"),
+    "load": Subcommand("fleet_cli.orders:load_app", "start a model of a local fleet", "server"),
+    "unload": Subcommand("fleet_cli.orders:unload_app", "stop a model of a local fleet", "server"),
+    "logs": Subcommand("fleet_cli.logs:app", "print the log of a model of a local fleet"),
     "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "embed": Subcommand("fleet_cli.client.embed:app", "embed texts, or compare them"),
     "transcribe": Subcommand("fleet_cli.client.transcribe:app", "print the text of a recording"),

@@ -6,7 +6,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,32 +45,42 @@ def status(
         bool, typer.Option("--watch", "-w", help="Repeat every 2 seconds, with tokens per second.")
     ] = False,
 ) -> None:
-    """Show state, requests in flight, held requests and memory of each model."""
+    """Show state, requests in flight, held requests, memory and reason of each model."""
+    before: tuple[float, Counters] | None = None
+    with connected("status", base_url, api_key_env) as read_rows:
+        while True:
+            found, now = read_rows(before)
+            show(found, output, again=before is not None)
+            if not watch:
+                return
+            before = (time.monotonic(), now)
+            time.sleep(WATCH_SECONDS)
+
+
+@contextmanager
+def connected(
+    command: str, base_url: str, api_key_env: str
+) -> Iterator[Callable[[tuple[float, Counters] | None], tuple[list[Row], Counters]]]:
+    """`read` of a router; an error or Ctrl-C ends the block, an error with a message and status
+    1."""
     import httpx
 
     key = os.environ.get(api_key_env, "")
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    before: tuple[float, Counters] | None = None
     try:
         with httpx.Client(
             base_url=base_url.rstrip("/").removesuffix("/v1"),
             headers=headers,
             timeout=TIMEOUT_SECONDS,
         ) as client:
-            while True:
-                found, now = read(client, before)
-                show(found, output, again=before is not None)
-                if not watch:
-                    return
-                before = (time.monotonic(), now)
-                time.sleep(WATCH_SECONDS)
+            yield partial(read, client)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         reason = str(error)
         if isinstance(error, httpx.HTTPStatusError):
             reason = f"{error.request.url.path} responded with {error.response.status_code}"
             if error.response.status_code in (401, 403):
                 reason += f"; set an API key in the variable {api_key_env}"
-        typer.echo(f"modelfleet status: {base_url}: {reason}", err=True)
+        typer.echo(f"modelfleet {command}: {base_url}: {reason}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         return

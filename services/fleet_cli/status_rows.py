@@ -34,6 +34,8 @@ class Row:
     held: int | None
     tokens_per_second: float | None
     memory_bytes: int | None
+    reason: str = ""
+    """Why the model is not ready, or how far its start is."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -47,6 +49,7 @@ class Row:
             *(UNKNOWN if count is None else str(count) for count in (self.in_flight, self.held)),
             UNKNOWN if self.tokens_per_second is None else f"{self.tokens_per_second:.1f}",
             UNKNOWN if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.0f} MiB",
+            printable(self.reason) or UNKNOWN,
         ]
 
 
@@ -111,4 +114,5 @@ def _row(
         held=None if loads is None else round(now.held.get(model, 0.0)),
         tokens_per_second=rate,
         memory_bytes=entry.get("memory_bytes"),
+        reason=entry.get("reason") or "",
     )

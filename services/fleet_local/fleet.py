@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from fleet_contract.api.control import ControlReport
@@ -13,6 +14,7 @@ from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_local import environment, replicas, routes_file
+from fleet_local.demand import orders
 from fleet_local.demand import plan as plans
 from fleet_local.demand.decide import State
 from fleet_local.demand.member import Member
@@ -73,7 +75,8 @@ class Fleet:
         self._router = self._make_router()
         self._supervisor = Supervisor(
             self.members, specs, plan.budget, self._grace,
-            Actions(self._control_report, self._publish, self._measure, console.log),
+            Actions(self._control_report, self._publish, self._measure, console.log,
+                    partial(orders.take, self._folder)),
             Sizes(self._folder / "memory.json"), plan.preparer,
         )  # fmt: skip
         for member in self.members.values():
@@ -99,6 +102,7 @@ class Fleet:
         A server that fails is reported, and retried for ever. Raises StartError where the router
         fails or nothing else is left to serve; the caller then stops the rest.
         """
+        orders.take(self._folder)  # what was meant for an earlier fleet
         for member in self._first:
             member.begin()
         self._publish()

@@ -82,8 +82,8 @@ def make_room(store: Store, needed: int, spec: ModelSpec) -> None:
     if store.limit is None:
         return
     _clear_evicted(store)
-    names = _names(store)
-    sizes = {name: sum(map(_size, folders)) for name, folders in names.items()}
+    found = names(store)
+    sizes = {name: sum(map(size, folders)) for name, folders in found.items()}
     over = _excess(store, sum(sizes.values()), needed)
     if over > 0 and not store.evicts:
         raise NoRoom(
@@ -91,10 +91,10 @@ def make_room(store: Store, needed: int, spec: ModelSpec) -> None:
             f"limit by {over / 1e9:.1f} GB.",
             "Raise the limit, or delete weights that are not needed.",
         )
-    for name in sorted(names, key=lambda name: _last_use(store, name, names[name])):
+    for name in sorted(found, key=lambda name: last_use(store, name, found[name])):
         if over <= 0:
             return
-        if name != folder_name(spec) and _evict(store, name, names[name]):
+        if name != folder_name(spec) and evict(store, name, found[name]):
             logger.info("deleted %s (%.1f GB), not used", name, sizes[name] / 1e9)
             over -= sizes[name]
     if over > 0:
@@ -113,7 +113,7 @@ def _excess(store: Store, present: int, needed: int) -> float:
     return disk.used + needed - store.limit * disk.total
 
 
-def _names(store: Store) -> dict[str, list[Path]]:
+def names(store: Store) -> dict[str, list[Path]]:
     """The folders of each name."""
     found: dict[str, list[Path]] = defaultdict(list)
     for parent in (store.root, store.root / STAGING):
@@ -124,7 +124,7 @@ def _names(store: Store) -> dict[str, list[Path]]:
     return found
 
 
-def _evict(store: Store, name: str, folders: list[Path]) -> bool:
+def evict(store: Store, name: str, folders: list[Path]) -> bool:
     """Delete the folders; False if a process uses them."""
     with _unused(store, name) as free:
         if not free:
@@ -157,7 +157,8 @@ def _unused(store: Store, name: str) -> Iterator[bool]:
         os.close(file)
 
 
-def _last_use(store: Store, name: str, folders: list[Path]) -> float:
+def last_use(store: Store, name: str, folders: list[Path]) -> float:
+    """Unix time of the last recorded use, else of the last change of the folders."""
     try:
         return (store.root / USE / name).stat().st_mtime
     except FileNotFoundError:
@@ -171,7 +172,7 @@ def _changed(folder: Path) -> float:
         return 0.0
 
 
-def _size(folder: Path) -> int:
+def size(folder: Path) -> int:
     """Bytes of all files; other processes may delete some meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):

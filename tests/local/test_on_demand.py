@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from fleet_contract.names import HEADER_COLD
+from support.local_fleet import MODELFLEET
 
 SECONDS = 120
 BUDGET = "700Mi"
@@ -130,6 +132,24 @@ async def test_an_idle_model_sleeps_and_wakes(
         assert "brief" not in running(fleet)
     listed = (await http.get("/v1/models/acme/brief")).json()
     assert listed["state"] == "scaled_to_zero"
+
+
+def modelfleet(fleet: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [MODELFLEET, *arguments, "--port", str(fleet.port)], cwd=fleet.folder, timeout=SECONDS,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_commands_load_and_unload_models_and_print_logs(fleet: Any) -> None:
+    for command, expected in (("unload", False), ("load", True), ("unload", False)):
+        done = modelfleet(fleet, command, "acme/c")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("c" in running(fleet)) is expected
+    refused = modelfleet(fleet, "load", "acme/huge")
+    assert refused.returncode == 1
+    assert "needs about 12.5 GiB" in refused.stderr
+    assert "acme/c" in modelfleet(fleet, "logs", "acme/c").stdout
 
 
 async def test_a_model_beyond_the_budget_is_refused(http: httpx.AsyncClient) -> None:

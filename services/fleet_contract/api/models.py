@@ -37,6 +37,8 @@ class ModelObject(TypedDict):
     """Id of the model of a LoRA adapter."""
     memory_bytes: int | None
     """Resident memory of the server in bytes; of several, of the one described."""
+    reason: NotRequired[str]
+    """Why the model is not ready, or how far its start is, if the router has this."""
 
 
 class ModelList(TypedDict):

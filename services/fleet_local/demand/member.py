@@ -57,6 +57,7 @@ class Member:
         self._busy = 0
         self._since = self._last_used = clock()
         self._wanted_since: float | None = None
+        self._is_to_load = self._is_to_unload = False
         self._keeping: list[asyncio.Task[None]] = []
 
     @property
@@ -83,8 +84,10 @@ class Member:
         self._last_used = max(self._last_used, now - idle)
         if self.failure and now >= self._failed_until:
             self.failure = ""
+        if self.state is State.ASLEEP:
+            self._is_to_unload = False
         came = now - own.idle_seconds > self._since + SETTLE_SECONDS
-        recent = came and own.idle_seconds < WANTED_SECONDS
+        recent = self._is_to_load or (came and own.idle_seconds < WANTED_SECONDS)
         if self.state is not State.ASLEEP or self.failure or not (own.in_flight or recent):
             self._wanted_since, self.waits_for_memory = None, False
         elif self._wanted_since is None:
@@ -96,7 +99,7 @@ class Member:
         waits = None
         if self._wanted_since is not None and self.prepared is not None:
             waits = now - self._wanted_since
-        limit = self.spec.scale_to_zero_after
+        limit = 0.0 if self._is_to_unload else self.spec.scale_to_zero_after
         return Candidate(
             self.spec.model, self.state, self.size, self.spec.priority, self.pinned, self._busy,
             now - self._last_used, None if limit is None else float(limit), waits,
@@ -104,23 +107,37 @@ class Member:
 
     @property
     def progress(self) -> str:
-        """What its start is at, "" if it does not start."""
+        """What its start or its stop is at, "" if there is none."""
         if self.weights is not None:
             return self.weights.text
         if self.state is State.STARTING:
             return progress.loading(self._since, self.cold_seconds, self._clock())
+        if self.state is State.STOPPING:
+            return progress.STOPPING
         return progress.WAITS_FOR_MEMORY if self.waits_for_memory else ""
+
+    def load(self) -> None:
+        """Start it as for a request, also after a failure."""
+        self._is_to_load = self.state in (State.ASLEEP, State.STOPPING)
+        self._is_to_unload = False
+        self.failure = ""
+
+    def unload(self) -> None:
+        """Stop it, pinned or not, once it has no request in flight; a later request starts it."""
+        self._is_to_load, self._is_to_unload = False, True
 
     def fail(self, reason: str, seconds: float = FAILED_SECONDS) -> None:
         """Refuse its requests for a while."""
         self.failure = reason.rstrip(".")
         self._failed_until = self._clock() + seconds
         self._wanted_since, self.waits_for_memory = None, False
+        self._is_to_load = False
 
     def begin(self) -> None:
         """It takes memory from now on; `start` follows."""
         self.state = State.STARTING
         self.peak = 0
+        self._is_to_load = False
         self._since = self._clock()
         self._wanted_since, self.waits_for_memory = None, False
 

@@ -10,6 +10,7 @@ from fleet_prepare.stage import PrepareStage
 
 WINDOW_SECONDS = 10.0
 WAITS_FOR_MEMORY = "waiting for memory of other models"
+STOPPING = "stopping"
 
 
 class WeightsProgress:

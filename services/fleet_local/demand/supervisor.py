@@ -16,6 +16,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_local.demand import budget as memory
 from fleet_local.demand.decide import State, decide, room_for
 from fleet_local.demand.member import Member
+from fleet_local.demand.orders import Order
 from fleet_local.demand.preparer import Preparer
 from fleet_local.demand.progress import WeightsProgress
 from fleet_local.demand.sizes import Sizes
@@ -35,13 +36,15 @@ class Actions:
     """What the supervisor uses of the fleet.
 
     `report` reads the router's report, `publish` writes the routes if they changed and returns
-    their version, `measure` reads the resident memory of a server in bytes, None if unknown.
+    their version, `measure` reads the resident memory of a server in bytes, None if unknown,
+    `orders` takes those of `modelfleet load` and `unload`.
     """
 
     report: Callable[[], Awaitable[ControlReport | None]]
     publish: Callable[[], int]
     measure: Callable[[Service], Awaitable[int | None]]
     log: Callable[[str], None]
+    orders: Callable[[], Iterable[Order]]
 
 
 class Supervisor:
@@ -93,6 +96,8 @@ class Supervisor:
 
     def act(self, report: ControlReport) -> None:
         """Begin what a new report leads to."""
+        for order in self._actions.orders():
+            self._obey(order)
         self._note(report)
         members = self._members
         candidates = [each.candidate() for each in members.values()]
@@ -114,6 +119,13 @@ class Supervisor:
             members[name].state = State.STOPPING
             self._begin(self._stop(members[name]))
         self._actions.publish()
+
+    def _obey(self, order: Order) -> None:
+        member = self._members.get(order.model)
+        if member is not None and order.load:
+            member.load()
+        elif member is not None and member.state is not State.ASLEEP:
+            member.unload()
 
     def _note(self, report: ControlReport) -> None:
         for name, member in self._members.items():

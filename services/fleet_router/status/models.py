@@ -120,6 +120,16 @@ def state_of(route: Route, default: str) -> str:
     return STATES.get(route.phase, default)
 
 
+def reason_of(route: Route) -> str:
+    """Why a model is not ready: what its start is at, or the reason of its phase; with the duration
+    of its last start if one is in progress. "" if nothing is known."""
+    if route.progress:
+        return route.progress
+    if route.phase is Phase.PROGRESSING and route.cold_seconds is not None:
+        return f"{route.reason}, the last start took {route.cold_seconds:.0f} s".lstrip(", ")
+    return route.reason
+
+
 class Models:
     """Queries the servers, and remembers which have responded: those have failed if they no longer
     respond, the others are still starting."""
@@ -179,4 +189,7 @@ class Models:
                 self._responded.add(endpoint)
         state = state_of(route, UNAVAILABLE if failed else STARTING)
         entry = from_spec(route.spec, self._created, state)
-        return merged(entry, [found for found in reported if found is not None])
+        whole = merged(entry, [found for found in reported if found is not None])
+        if whole["state"] != READY and (reason := reason_of(route)):
+            whole["reason"] = reason
+        return whole

@@ -7,6 +7,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from fleet_cli import top
 from fleet_cli.status import app
 
 
@@ -28,6 +29,20 @@ def test_models_of_a_fleet(fleet: Any) -> None:
     assert next(line for line in lines if "acme/chat" in line).split("\t")[:3] == [
         "acme/chat", "chat", "ready"
     ]  # fmt: skip
+
+
+def test_top_prints_updates_where_the_output_is_no_terminal(fleet: Any) -> None:
+    arguments = ["--base-url", fleet.url, "--seconds", "0.5", "-n", "2"]
+    done = CliRunner().invoke(top.app, arguments)
+    assert done.exit_code == 0
+    first, second, rest = done.stdout.split("\n\n")
+    assert rest == ""
+    for update in (first, second):
+        models = [line.split("\t")[0] for line in update.splitlines()]
+        assert {"acme/chat", "acme/dead"} <= set(models)
+    assert "-" in first.splitlines()[0].split("\t")
+    chat = next(line for line in second.splitlines() if line.startswith("acme/chat\t"))
+    assert chat.split("\t")[7] == "0.0"  # tokens per second, from the second update on
 
 
 def test_an_address_of_another_kind_names_the_path_and_its_status(stub: Any) -> None:

@@ -15,6 +15,7 @@ from fleet_contract.spec import Engine, ModelSpec
 from fleet_local.demand import supervisor as module
 from fleet_local.demand.decide import State
 from fleet_local.demand.member import FAILED_SECONDS, Member
+from fleet_local.demand.orders import Order
 from fleet_local.demand.sizes import Sizes
 from fleet_local.demand.supervisor import Actions, Supervisor
 from fleet_local.errors import StartError
@@ -78,6 +79,7 @@ class Machine:
         self.version = self.confirmed = 1
         self.router_follows = True
         self.lines: list[str] = []
+        self.orders: list[Order] = []
         self.measured: int | None = SIZE
         (folder / "weights").mkdir()
         choice = EngineChoice(Engine.CUSTOM, "acme.Model", "cpu", "")
@@ -95,7 +97,7 @@ class Machine:
         self.preparing = Preparing(self.prepared)
         self.supervisor = Supervisor(
             self.members, specs, budget, 1.0,
-            Actions(self._report, self._publish, self._measure, self.lines.append),
+            Actions(self._report, self._publish, self._measure, self.lines.append, self._orders),
             Sizes(folder / "memory.json"), self.preparing,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -103,6 +105,10 @@ class Machine:
         if self.router_follows:
             self.confirmed = self.version
         return ControlReport(self.confirmed, dict(self.loads))
+
+    def _orders(self) -> list[Order]:
+        taken, self.orders = self.orders, []
+        return taken
 
     def _publish(self) -> int:
         self.version += 1
@@ -289,3 +295,32 @@ async def test_the_measured_peak_counts(machine: Callable[..., Machine]) -> None
     assert fleet.members["a"].size == SIZE + 1
     await fleet.pass_time(1, a=1, b=1)
     assert fleet.states() == {"a": "ready", "b": "asleep"}
+
+
+async def test_orders_to_load_and_unload(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", "b", a={"minReplicas": 1})
+    fleet.orders = [Order("a", load=True), Order("b", load=False), Order("gone", load=True)]
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "ready", "b": "asleep"}
+    fleet.orders = [Order("a", load=False)]
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "ready", "b": "asleep"}  # it has a request in flight
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "asleep", "b": "asleep"}
+    await fleet.pass_time(1, b=1)
+    await fleet.pass_time(1, b=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "ready", "b": "ready"}
+
+
+async def test_an_order_is_tried_again_after_a_failure(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    fleet.processes["a"].failure = StartError("No such class.")
+    fleet.orders = [Order("a", load=True)]
+    await fleet.pass_time(1)
+    assert fleet.members["a"].failure == "No such class"
+    fleet.processes["a"].failure = None
+    fleet.orders = [Order("a", load=True)]
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "ready"}

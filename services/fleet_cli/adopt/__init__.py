@@ -1,0 +1,1 @@
+"""`modelfleet adopt`: manifests of models that other tools hold on this machine."""

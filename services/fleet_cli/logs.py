@@ -1,0 +1,124 @@
+"""`modelfleet logs [MODEL]`: the logs of the servers of a fleet that was started in this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet_cli.client.output import errors, safe, tolerant_streams
+from fleet_contract.settings import BY_NAME
+
+ROUTER = "router"
+FOLLOW_SECONDS = 0.2
+TAIL_BYTES = 1 << 20
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def logs(
+    model: Annotated[
+        str, typer.Argument(help="Id or alias; `router`, the default, for the router.")
+    ] = ROUTER,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what is added.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Last lines to print.")] = 100,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the fleet's router (PORT).", min=1, max=65535)
+    ] = None,
+) -> None:
+    """Print the log of a model, from the folder `run` of the fleet."""
+    tolerant_streams()
+    with errors("logs"):
+        number = BY_NAME["PORT"].read(os.environ) if port is None else port
+        files = log_files(Path("run") / str(number), model)
+        try:
+            for line in printed(files, lines, follow=follow):
+                print(safe(line), flush=True)
+        except KeyboardInterrupt:
+            return
+
+
+def log_files(folder: Path, model: str) -> list[Path]:
+    """The log files of a model's servers. Raises ValueError if there are none."""
+    try:
+        entries = json.loads((folder / "routes.json").read_text())["models"]
+    except (OSError, KeyError, TypeError):
+        raise ValueError(
+            f"{folder} has no fleet: start it here with `modelfleet up`, or name its --port"
+        ) from None
+    if model == ROUTER:
+        return [folder / f"{ROUTER}.log"]
+    specs = [entry["spec"] for entry in entries]
+    for spec in specs:
+        if model in (spec["model"], *spec.get("aliases", [])):
+            name = spec["model"].replace("/", "--").replace(":", "-")
+            found = [folder / f"{name}.log", *sorted(folder.glob(f"{glob_safe(name)}-[0-9]*.log"))]
+            if present := [path for path in found if path.exists()]:
+                return present
+            raise ValueError(f"{spec['model']} has no log yet: it was not started, or LOG_FORMAT"
+                             " is text")  # fmt: skip
+    known = ", ".join(spec["model"] for spec in specs)
+    raise ValueError(f"the fleet has no model {model!r}; its models: {known}")
+
+
+def glob_safe(name: str) -> str:
+    """`name` for a glob; ids have no other special characters."""
+    return name.replace("[", "[[]")
+
+
+def printed(
+    files: Sequence[Path],
+    number: int,
+    *,
+    follow: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[str]:
+    """The last `number` lines of each file, then with `follow` those that are added; of several
+    files with the name of the server."""
+    places = dict.fromkeys(files, 0)
+    for path in files:
+        prefix = f"{path.stem} | " if len(files) > 1 else ""
+        tail, places[path] = last_lines(path, number)
+        yield from (prefix + line for line in tail)
+    rest = dict.fromkeys(files, b"")
+    while follow:
+        sleep(FOLLOW_SECONDS)
+        for path in files:
+            prefix = f"{path.stem} | " if len(files) > 1 else ""
+            begin, data = added(path, places[path])
+            if begin < places[path]:
+                rest[path] = b""
+            places[path] = begin + len(data)
+            *whole, rest[path] = (rest[path] + data).split(b"\n")
+            yield from (prefix + line.decode("utf-8", "replace") for line in whole)
+
+
+def last_lines(path: Path, number: int) -> tuple[list[str], int]:
+    """At most `number` of the last lines, of the last TAIL_BYTES, and the place behind them."""
+    with path.open("rb") as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+        file.seek(begin)
+        # What follows the last line break is printed when its line is complete.
+        whole, newline, _ = file.read(TAIL_BYTES).rpartition(b"\n")
+    lines = whole.decode("utf-8", "replace").split("\n") if newline else []
+    return (lines[-number:] if number else []), begin + len(whole) + len(newline)
+
+
+def added(path: Path, place: int) -> tuple[int, bytes]:
+    """The bytes from `place` in the file and that place; 0 for a file that was cut."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size < place:
+                place = 0
+            file.seek(place)
+            data = file.read(TAIL_BYTES)
+    except FileNotFoundError:
+        return 0, b""
+    return place, data

@@ -1,0 +1,95 @@
+"""`modelfleet load MODEL` and `unload MODEL`: start and stop models of a fleet of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fleet_cli.client.output import errors, safe
+from fleet_contract.settings import BY_NAME
+from fleet_contract.status import Phase
+
+load_app = typer.Typer(add_completion=False)
+unload_app = typer.Typer(add_completion=False)
+
+POLL_SECONDS = 0.2
+TAKEN_SECONDS = 10.0
+"""A fleet takes orders five times a second."""
+
+Model = Annotated[str, typer.Argument(help="Id or alias of a model of the fleet.")]
+Port = Annotated[
+    int | None, typer.Option(help="Port of the fleet's router (PORT).", min=1, max=65535)
+]
+Wait = Annotated[bool, typer.Option(help="Wait until it is done.")]
+
+
+@load_app.command()
+def load(model: Model, port: Port = None, wait: Wait = True) -> None:
+    """Fetch and start a model as its first request would, and wait until it is ready."""
+    with errors("load"):
+        order(model, port, wait=wait, is_load=True)
+
+
+@unload_app.command()
+def unload(model: Model, port: Port = None, wait: Wait = True) -> None:
+    """Stop a model once it has no request in flight; its next request starts it again."""
+    with errors("unload"):
+        order(model, port, wait=wait, is_load=False)
+
+
+def order(model: str, port: int | None, *, wait: bool, is_load: bool) -> None:
+    """Give the order. Raises ValueError if it fails, and OSError."""
+    from fleet_local.demand import orders
+
+    number = BY_NAME["PORT"].read(os.environ) if port is None else port
+    folder = Path("run") / str(number)
+    identifier = found(folder, model)["spec"]["model"]
+    orders.give(folder, orders.Order(identifier, load=is_load))
+    until_taken(folder)
+    shown = ""
+    while wait:
+        entry = found(folder, identifier)
+        if is_load and entry.get("phase") == Phase.FAILED:
+            raise ValueError(f"{identifier} has failed: {entry.get('reason')}")
+        if bool(entry["endpoints"]) is is_load and not entry.get("progress"):
+            return
+        if (text := entry.get("progress") or "") != shown:
+            shown = text
+            print(safe(f"{identifier}: {text}"), flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def until_taken(folder: Path) -> None:
+    """Wait until the fleet has read all orders. Raises ValueError if none runs."""
+    from fleet_local.demand.orders import FOLDER
+
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while list((folder / FOLDER).glob("*.json")):
+        if time.monotonic() > deadline:
+            raise ValueError(f"the fleet of {folder} does not run")
+        time.sleep(POLL_SECONDS)
+    time.sleep(2 * POLL_SECONDS)  # the routes follow the order
+
+
+def found(folder: Path, model: str) -> dict[str, Any]:
+    """The entry of a model in the routes of the fleet. Raises ValueError without one."""
+    try:
+        entries = json.loads((folder / "routes.json").read_text())["models"]
+    except (OSError, KeyError, TypeError):
+        raise ValueError(
+            f"{folder} has no fleet: start it here with `modelfleet up`, or name its --port"
+        ) from None
+    for entry in entries:
+        spec = entry["spec"]
+        if model in (spec["model"], *spec.get("aliases", [])):
+            if spec.get("stopped") or spec.get("engine") == "remote":
+                raise ValueError(f"{spec['model']} is stopped or remote")
+            ours: dict[str, Any] = entry
+            return ours
+    known = ", ".join(entry["spec"]["model"] for entry in entries)
+    raise ValueError(f"the fleet has no model {model!r}; its models: {known}")

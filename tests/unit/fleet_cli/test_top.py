@@ -1,0 +1,38 @@
+"""The order and the sums of `modelfleet top`."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from fleet_cli.status_rows import Row
+from fleet_cli.top import busiest_first, totals, view
+
+ROW = Row("a", "chat", "ready", "openvino", "cpu", 0, 0, 0.0, 1 << 20)
+ROWS = [
+    ROW,
+    replace(ROW, model="asleep", state="scaled_to_zero", memory_bytes=None),
+    replace(ROW, model="waits", state="starting", in_flight=2, held=2, reason="loading, 3 s"),
+    replace(ROW, model="busy", in_flight=1, tokens_per_second=12.5),
+]
+
+
+def test_the_busiest_model_is_the_first() -> None:
+    assert [row.model for row in busiest_first(ROWS)] == ["busy", "waits", "a", "asleep"]
+
+
+def test_totals() -> None:
+    assert totals(ROWS) == "2 of 4 models ready, 3 in flight, 2 held, 12.5 tokens/s, 3 MiB"
+    hidden = replace(ROW, in_flight=None, held=None, tokens_per_second=None)
+    assert totals([hidden]) == "1 of 1 models ready, - in flight, - held, - tokens/s, 1 MiB"
+
+
+def test_the_view_has_all_of_it() -> None:
+    screen = io.StringIO()
+    Console(file=screen, width=140).print(view(ROWS))
+    shown = screen.getvalue()
+    assert shown.startswith("2 of 4 models ready")
+    for text in ("busy", "scaled_to_zero", "loading, 3 s", "12.5"):
+        assert text in shown
