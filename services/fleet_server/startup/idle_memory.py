@@ -1,7 +1,9 @@
-"""Gives memory back while the server is idle.
+"""Gives memory back, most of it while the server is idle.
 
-Freed memory is returned soon after the last request, since that takes milliseconds. What a model
-gives up only costs later requests time, so it waits for `cache.releaseAfter`.
+Pages of weight files that an engine has read again, for example for a second copy in another
+layout, are dropped also between requests that never pause. Freed memory is returned soon after the
+last request, since that takes milliseconds. What a model gives up only costs later requests time,
+so it waits for `cache.releaseAfter`.
 """
 
 from __future__ import annotations
@@ -20,21 +22,26 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 5.0
 GROWN_BYTES = 16 << 20
 """Growth of the resident memory from which on it is worth looking for freed memory."""
+BUSY_BYTES = 64 << 20
+"""Growth from which on a busy server drops pages of weight files: some are read again at once."""
 
 
 class Action(Enum):
     """What is done at a check."""
 
     NOTHING = 0
-    TRIM = 1
-    RELEASE = 2
+    DROP = 1
+    """Pages of weight files."""
+    TRIM = 2
+    RELEASE = 3
 
 
 def action(idle: float, grown: float, release_after: float, *, released: bool) -> Action:
     """What to do after `idle` seconds without a request. `grown` bytes are resident in addition to
-    those after the last trim; `released`: the model gave its memory up since the last request."""
+    those after the last check that gave memory back; `released`: the model gave its memory up since
+    the last request."""
     if idle < CHECK_SECONDS:
-        return Action.NOTHING
+        return Action.DROP if grown > BUSY_BYTES else Action.NOTHING
     if release_after and idle >= release_after and not released:
         return Action.RELEASE
     return Action.TRIM if grown > GROWN_BYTES else Action.NOTHING
@@ -47,7 +54,7 @@ class IdleMemory:
         self._state = state
         self._folder = folder
         self._after = 0.0
-        """Resident bytes after the last trim."""
+        """Resident bytes after the last check that gave memory back."""
         self._released = True
 
     async def keep(self) -> None:
@@ -79,10 +86,11 @@ class IdleMemory:
             if isinstance(model, ReleasesMemory):
                 await asyncio.to_thread(model.release)
                 self._after = 0.0  # the model may do so in a thread of its own: trim at next check
-        elif found is Action.TRIM:
-            await asyncio.to_thread(self._trim)
+        elif found is not Action.NOTHING:
+            await asyncio.to_thread(self._trim, freed=found is Action.TRIM)
 
-    def _trim(self) -> None:
+    def _trim(self, *, freed: bool = True) -> None:
         memory.release_files(self._folder)
-        memory.trim()
+        if freed:
+            memory.trim()
         self._after = memory.resident_bytes()

@@ -9,7 +9,14 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.startup import idle_memory
-from fleet_server.startup.idle_memory import CHECK_SECONDS, GROWN_BYTES, Action, IdleMemory, action
+from fleet_server.startup.idle_memory import (
+    BUSY_BYTES,
+    CHECK_SECONDS,
+    GROWN_BYTES,
+    Action,
+    IdleMemory,
+    action,
+)
 from fleet_server.state import ServerState
 from support.waiting import until_async
 
@@ -17,7 +24,8 @@ from support.waiting import until_async
 @pytest.mark.parametrize(
     ("idle", "grown", "release_after", "released", "expected"),
     [
-        (0, 2 * GROWN_BYTES, 300, False, Action.NOTHING),
+        (0, BUSY_BYTES, 300, False, Action.NOTHING),
+        (0, 2 * BUSY_BYTES, 300, False, Action.DROP),
         (CHECK_SECONDS, 2 * GROWN_BYTES, 300, False, Action.TRIM),
         (CHECK_SECONDS, 0, 300, False, Action.NOTHING),
         (300, 0, 300, False, Action.RELEASE),
@@ -67,6 +75,25 @@ async def test_a_model_gives_its_memory_up_once_after_each_request(
         assert model.released == released
     # The first idle check, and the one after each release, look for freed memory.
     assert trims == [tmp_path] * 2
+    state.close()
+
+
+async def test_a_busy_server_drops_pages_of_files_that_were_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, idle = ServerState(ModelSpec.model_validate({"model": "m"}), 1), Idle()
+    kept = IdleMemory(state, tmp_path)
+    dropped: list[Path] = []
+    resident = [100 << 20]
+    monkeypatch.setattr(idle_memory.memory, "release_files", dropped.append)
+    monkeypatch.setattr(idle_memory.memory, "resident_bytes", lambda: resident[0])
+    state.set_ready(Model())
+    monkeypatch.setattr(state, "_admission", idle)
+    await kept.after_loading()
+    for grown, times in ((32 << 20, 1), (80 << 20, 2), (120 << 20, 2), (160 << 20, 3)):
+        resident[0] = (100 << 20) + grown
+        await kept.check()
+        assert len(dropped) == times
     state.close()
 
 
