@@ -17,7 +17,9 @@ from fleet_prepare.prepare import PreparedModel
 from fleet_web.supervise import keep_running
 
 FAILED_SECONDS = 30.0
-"""How long a model that failed to start is not started again by requests."""
+"""How long a model that failed to start is not started again by requests; doubled with each further
+failure, since each start may take the memory of other models."""
+MOST_FAILED_SECONDS = 300.0
 WANTED_SECONDS = 30.0
 """How long a request that did not wait for the model still starts it."""
 SETTLE_SECONDS = 0.5
@@ -51,6 +53,7 @@ class Member:
         self.failure = ""
         """Why it cannot be started now."""
         self._failed_until = -math.inf
+        self._failures = 0
         self._log = log
         self._clock = clock
         self._load = ReportedLoad(0, math.inf)
@@ -133,6 +136,11 @@ class Member:
         self._wanted_since, self.waits_for_memory = None, False
         self._is_to_load = False
 
+    def fail_to_start(self, reason: str) -> None:
+        """Refuse its requests for a while, the longer the more often it failed in a row."""
+        self.fail(reason, min(MOST_FAILED_SECONDS, FAILED_SECONDS * 2.0 ** min(self._failures, 16)))
+        self._failures += 1
+
     def begin(self) -> None:
         """It takes memory from now on; `start` follows."""
         self.state = State.STARTING
@@ -161,6 +169,7 @@ class Member:
         if len(errors) == len(self.services):
             raise errors[-1]
         self.cold_seconds = self._clock() - self._since
+        self._failures = 0
         self.keep()
 
     def keep(self) -> None:

@@ -147,6 +147,8 @@ class Supervisor:
             member.prepared = await self._preparer.prepare(member.spec, progress.report)
         except (CannotServe, WeightsError) as error:
             self._failed(member, StartError(error.message, error.hint))
+        except Exception as error:  # it would be tried again at once
+            self._failed(member, _unexpected(error))
         else:
             self.resize(member)
         finally:
@@ -159,24 +161,31 @@ class Supervisor:
             member.size = each * len(member.services)
 
     async def _start(self, member: Member) -> None:
-        self._actions.publish()
         try:
+            self._actions.publish()
             await member.start(lambda service, error: None)
         except StartError as error:
             await member.stop(self._grace)
             self._failed(member, error)
+        except Exception as error:  # the model would keep its memory, and its requests would wait
+            await member.stop(self._grace)
+            self._failed(member, _unexpected(error))
         else:
             self._actions.log(f"{member.spec.model} is ready after {member.cold_seconds:.1f} s")
             await self._measure(member)
         self._actions.publish()
 
     def _failed(self, member: Member, error: StartError) -> None:
-        member.fail(error.message)
+        member.fail_to_start(error.message)
         self._actions.log(f"{member.spec.model} failed to start: {error.message} {error.hint}")
 
     async def _stop(self, member: Member) -> None:
-        version = self._actions.publish()
-        if not await self._confirmed(version) or member.in_flight:
+        try:
+            is_unused = await self._confirmed(self._actions.publish()) and not member.in_flight
+        except OSError as error:
+            self._actions.log(f"{member.spec.model} is not stopped: {error}")
+            is_unused = False
+        if not is_unused:
             member.state = State.READY
         else:
             await member.stop(self._grace)
@@ -215,6 +224,13 @@ def too_big(size: int, room: int, budget: int) -> str:
         f"needs about {memory.text(size)} of memory, and {memory.SETTING} is"
         f" {memory.text(budget)}{beside}"
     )
+
+
+def _unexpected(error: Exception) -> StartError:
+    """The error of a start that failed for another reason than those that are expected."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return StartError(f"{type(error).__name__}: {error}.")
 
 
 def _users(specs: Iterable[ModelSpec]) -> dict[str, list[str]]:

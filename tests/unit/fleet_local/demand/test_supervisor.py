@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class Process:
         self.name = name
         self.running = False
         self.starts = 0
-        self.failure: StartError | None = None
+        self.failure: Exception | None = None
 
     async def start(self) -> None:
         self.starts += 1
@@ -138,7 +140,6 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.05)
 
     def make(*names: str, budget: int = 2 * SIZE, **fields: dict[str, Any]) -> Machine:
         specs = [
@@ -195,8 +196,9 @@ async def test_a_request_that_comes_before_the_stop_keeps_the_model(
 
 
 async def test_a_router_that_does_not_confirm_keeps_the_model(
-    machine: Callable[..., Machine], until: Until
+    machine: Callable[..., Machine], until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.05)
     fleet = machine("a", a={"scaleToZeroAfter": 10})
     await fleet.pass_time(1, a=1)
     fleet.router_follows = False
@@ -252,6 +254,55 @@ async def test_a_failed_start_is_not_repeated_at_once(machine: Callable[..., Mac
     assert fleet.states() == {"a": "ready"}
 
 
+async def test_failures_in_a_row_are_repeated_less_and_less_often(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a")
+    fleet.processes["a"].failure = StartError("No such class.")
+    await fleet.pass_time(1, a=1)
+    for number, pause in enumerate((30, 60, 120, 240, 300, 300), start=1):
+        await fleet.pass_time(pause - 1, a=1)
+        assert fleet.processes["a"].starts == number
+        await fleet.pass_time(1, a=1)
+        assert fleet.processes["a"].starts == number + 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, "Cannot allocate memory"), ValueError()])
+async def test_other_errors_of_a_start_end_it(
+    machine: Callable[..., Machine], error: Exception
+) -> None:
+    fleet = machine("a", "b", budget=SIZE)
+    fleet.processes["a"].failure = error
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "asleep", "b": "asleep"}
+    assert fleet.members["a"].failure.startswith(f"{type(error).__name__}: ")
+    await fleet.pass_time(1, b=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
+
+
+async def test_routes_that_cannot_be_written_stop_no_model(
+    machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = machine("a", a={"scaleToZeroAfter": 10})
+    await fleet.pass_time(1, a=1)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    published: list[OSError] = []
+
+    def publish() -> int:
+        published.append(full)
+        if len(published) == 2:  # the first one ends the pass, which is repeated
+            raise full
+        return fleet._publish()
+
+    actions = replace(fleet.supervisor._actions, publish=publish)
+    monkeypatch.setattr(fleet.supervisor, "_actions", actions)
+    await fleet.pass_time(11)
+    assert fleet.states() == {"a": "ready"}
+    assert "a is not stopped" in fleet.lines[-1]
+    await fleet.pass_time(0)
+    assert fleet.states() == {"a": "asleep"}
+
+
 async def test_a_model_beyond_the_budget_is_refused(machine: Callable[..., Machine]) -> None:
     fleet = machine("a", budget=SIZE - 1)
     await fleet.pass_time(1, a=1)
@@ -275,14 +326,25 @@ async def test_weights_are_fetched_first(machine: Callable[..., Machine]) -> Non
     assert fleet.states() == {"a": "ready"}
 
 
-async def test_weights_that_cannot_be_served(machine: Callable[..., Machine]) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CannotServe("a holds no weights.", "Name others."), "a holds no weights"),
+        (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
+    ],
+)
+async def test_weights_that_cannot_be_served(
+    machine: Callable[..., Machine], error: Exception, reason: str
+) -> None:
     fleet = machine("a")
     fleet.members["a"].prepared = None
-    fleet.preparing.error = CannotServe("a holds no weights.", "Name others.")
+    fleet.preparing.error = error
     fleet.preparing.release.set()
     await fleet.pass_time(1, a=1)
-    assert fleet.members["a"].failure == "a holds no weights"
-    assert fleet.lines == ["a failed to start: a holds no weights. Name others."]
+    assert fleet.members["a"].failure == reason
+    await fleet.pass_time(1, a=1)
+    hint = getattr(error, "hint", "")
+    assert fleet.lines == [f"a failed to start: {reason}. {hint}"]
 
 
 async def test_the_measured_peak_counts(machine: Callable[..., Machine]) -> None:
