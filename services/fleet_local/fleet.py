@@ -266,11 +266,14 @@ class Fleet:
             return RouteEntry(
                 self._held(spec), {}, phase, member.failure, member.cold_seconds, member.progress
             )
+        if member.state is State.STARTING and self._is_running:
+            # Not their servers: while the model slept, another process may have taken their ports.
+            return RouteEntry(
+                self._held(spec), {}, Phase.PROGRESSING, "", member.cold_seconds, member.progress
+            )
         names = routes_file.server_names(spec.model, len(member.services))
         bases = [server.base for server in member.services]
         servers = dict(zip(names, bases, strict=True))
-        if member.state is State.STARTING and self._is_running:
-            spec = self._held(spec)
         return RouteEntry(spec, servers, cold_seconds=member.cold_seconds, progress=member.progress)
 
     def _held(self, spec: ModelSpec) -> ModelSpec:

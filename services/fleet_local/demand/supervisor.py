@@ -171,6 +171,7 @@ class Supervisor:
             await member.stop(self._grace)
             self._failed(member, _unexpected(error))
         else:
+            self._actions.publish()  # requests wait for it
             self._actions.log(f"{member.spec.model} is ready after {member.cold_seconds:.1f} s")
             await self._measure(member)
         self._actions.publish()

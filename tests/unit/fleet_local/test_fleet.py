@@ -125,6 +125,24 @@ async def test_models_on_demand_wait_for_a_request(
     await fleet.stop()
 
 
+async def test_a_model_that_wakes_has_no_servers_until_they_are_ready(
+    build: Start, spec: Spec, tmp_path: Path, failing: set[str]
+) -> None:
+    fleet = build(spec("a", replicas=2), on_demand=True)
+    await fleet.start()
+    member = fleet.members["a"]
+    member.begin()
+    fleet._publish()
+    (starting,) = routes(tmp_path)
+    assert (starting["endpoints"], starting["phase"]) == ([], "Progressing")
+    assert (starting["progress"], starting["spec"]["routing"]["holdSeconds"]) == ("loading", 300)
+    await member.start(lambda service, error: None)
+    fleet._publish()
+    (ready,) = routes(tmp_path)
+    assert (len(ready["endpoints"]), ready["phase"]) == (2, None)
+    await fleet.stop()
+
+
 @pytest.mark.parametrize(
     ("fields", "environ"), [({"routing": {"holdSeconds": 5}}, {}), ({}, {"HOLD_SECONDS": "5"})]
 )
