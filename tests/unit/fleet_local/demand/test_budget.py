@@ -33,6 +33,27 @@ def test_a_share_is_of_what_the_container_has_left(tmp_path: Path, info: Path) -
     assert budget.of({"MEMORY_BUDGET": "50%"}, info, tmp_path) == GIB
 
 
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (("memory.max", "memory.current", "memory.stat"), ""),
+        (("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"), "total_"),
+    ],
+)
+def test_copies_of_files_take_no_memory(
+    tmp_path: Path, info: Path, names: tuple[str, ...], prefix: str
+) -> None:
+    folder = tmp_path / "memory" if prefix else tmp_path
+    folder.mkdir(exist_ok=True)
+    statistics = f"anon 5\n{prefix}inactive_file {2 * GIB}\n{prefix}active_file {GIB}\n"
+    for name, text in zip(names, (f"{4 * GIB}\n", f"{4 * GIB}\n", statistics), strict=True):
+        (folder / name).write_text(text)
+    assert budget.available(info, tmp_path) == 3 * GIB
+    for text in ("", "inactive_file\n", "inactive_file x\nactive_file 1\n"):
+        (folder / names[2]).write_text(text)
+        assert budget.available(info, tmp_path) == 0
+
+
 def test_without_a_report_a_share_is_of_all_memory(tmp_path: Path) -> None:
     assert budget.of({}, tmp_path / "none", tmp_path) > GIB // 2
 
