@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -71,35 +71,49 @@ def checked(report: Report) -> Report:
     from pydantic import ValidationError
 
     from fleet_contract.catalog import first_problem
+    from fleet_contract.manifests import object_name
     from fleet_contract.spec import ModelSpec
 
     kept = Report(left_out=list(report.left_out))
+    names: dict[str, str] = {}
     for one in report.found:
+        model = str(one.spec["model"])
         try:
             ModelSpec.model_validate(dict(one.spec))
         except ValidationError as error:
-            kept.left_out.append(f"{one.spec['model']}: {first_problem(error)}")
+            kept.left_out.append(f"{model}: {first_problem(error)}")
+            continue
+        if (other := names.get(object_name(model))) is not None:
+            kept.left_out.append(f"{model}: its manifest would have the name of that of {other}")
         else:
+            names[object_name(model)] = model
             kept.found.append(one)
     return kept
 
 
 def write(found: Sequence[Found], output: Path) -> None:
-    """Write the manifests and link files. Raises OSError."""
-    from fleet_contract.manifests import manifest
+    """Write the manifests and link files. Raises OSError, and FileExistsError before anything is
+    written."""
+    from fleet_contract.manifests import manifest, object_name
     from fleet_contract.spec import ModelSpec
     from fleet_contract.yaml_text import dump_all
 
     documents: list[dict[str, Any]] = []
+    links: dict[Path, Path] = {}
     for one in found:
         spec = dict(one.spec)
         if one.links:
-            folder = output.resolve().parent / output.stem / re.sub(r"[^\w.-]", "-", spec["model"])
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, target in one.links.items():
-                (folder / name).unlink(missing_ok=True)
-                (folder / name).symlink_to(target.resolve())
+            folder = output.resolve().parent / output.stem / object_name(spec["model"])
+            links |= {folder / name: target.resolve() for name, target in one.links.items()}
             spec["source"] = folder.as_uri()
         documents.append(manifest(ModelSpec.model_validate(spec)))
+    # Another file is not ours to replace; a link may be that of manifests that were deleted.
+    for path in (output, *(link for link in links if not link.is_symlink())):
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
     with output.open("x", encoding="utf-8") as file:
         file.write(dump_all(documents))

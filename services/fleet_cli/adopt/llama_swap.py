@@ -24,6 +24,8 @@ SWITCHES = {
     "--rerank": "rerank", "--reranking": "rerank",
 }  # fmt: skip
 EXPANSIONS = 10
+MAX_COMMAND = 1 << 16
+"""Characters of a command with its macros, which may name others twice each."""
 
 
 def read(path: Path) -> Report:
@@ -37,7 +39,8 @@ def read(path: Path) -> Report:
     for name, entry in models.items():
         try:
             report.found.append(_found(str(name), entry, document.get("macros")))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # RuntimeError: a home folder of an unknown user.
+        except (ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError) as error:
             report.left_out.append(f"{name}: {error}")
     return report
 
@@ -96,7 +99,10 @@ def _expanded(text: str, macros: Mapping[str, Any]) -> str:
     for _ in range(EXPANSIONS):
         before = text
         for name, value in macros.items():
-            text = text.replace(f"${{{name}}}", str(value))
+            place, replacement = f"${{{name}}}", str(value)
+            if len(text) + text.count(place) * len(replacement) > MAX_COMMAND:
+                raise ValueError("its command is too long")
+            text = text.replace(place, replacement)
         if text == before:
             return text
     raise ValueError("its macros contain themselves")

@@ -34,7 +34,7 @@ def read(folder: Path) -> Report:
         try:
             layers = list(_layers(path, root.parent / "blobs"))
             report.found.append(_found(name, layers))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             report.left_out.append(f"{name}: {error}")
     return report
 

@@ -67,11 +67,43 @@ def test_ollama(tmp_path: Path) -> None:
     assert (found["me/seeing"]["vision"], found["me/seeing"]["engine"]) == (True, "llamacpp")
     assert (seeing / "model.gguf").read_bytes() == gguf("qwen3vl")
     assert (seeing / "mmproj-model.gguf").is_symlink()
-    assert run("ollama", str(root), "-o", str(output))[0] == 2  # it exists
-    for name, text in (("empty", "{}"), ("broken", "{"), ("list", '{"layers": [1]}')):
+    for name, text in (
+        ("empty", "{}"), ("broken", "{"), ("list", '{"layers": [1]}'), ("deep", "[" * 100_000),
+    ):  # fmt: skip
         (root / "manifests/registry.ollama.ai/library" / name).mkdir()
         (root / "manifests/registry.ollama.ai/library" / name / "latest").write_text(text)
-    assert len(ollama.read(root).left_out) == 5
+    assert len(ollama.read(root).left_out) == 6
+
+
+def test_nothing_is_replaced_but_links(tmp_path: Path) -> None:
+    root, output = tmp_path / "models", tmp_path / "fleet.yaml"
+    add(root, "library/a/latest", model=gguf("llama"))
+    assert run("ollama", str(root), "-o", str(output))[0] == 0
+    link = tmp_path / "fleet" / "a" / "model.gguf"
+    before = link.readlink()
+    add(root, "library/a/latest", model=gguf("qwen3"))
+    status, _, errors = run("ollama", str(root), "-o", str(output))
+    assert (status, link.readlink()) == (2, before)
+    assert "fleet.yaml" in errors
+    output.unlink()
+    assert run("ollama", str(root), "-o", str(output))[0] == 0
+    assert link.readlink() != before
+    output.unlink()
+    link.unlink()
+    link.write_bytes(b"weights of the user")
+    assert run("ollama", str(root), "-o", str(output))[0] == 2
+    assert (link.read_bytes(), output.exists()) == (b"weights of the user", False)
+
+
+def test_models_whose_manifests_would_have_one_name(tmp_path: Path) -> None:
+    root, output = tmp_path / "models", tmp_path / "fleet.yaml"
+    add(root, "me/chat/latest", model=gguf("llama"))
+    add(root, "library/me-chat/latest", model=gguf("qwen3"))
+    add(root, "library/other/latest", model=gguf("llama"))
+    status, _, errors = run("ollama", str(root), "-o", str(output))
+    assert (status, set(specs(output))) == (0, {"me-chat", "other"})
+    assert "left out me/chat: its manifest would have the name of that of me-chat" in errors
+    assert (tmp_path / "fleet/me-chat/model.gguf").read_bytes() == gguf("qwen3")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +141,7 @@ def test_the_hub(tmp_path: Path, config: dict[str, Any], task: str | None) -> No
 def test_llama_swap(tmp_path: Path) -> None:
     for name in ("chat.gguf", "embed.gguf", "mmproj.gguf"):
         (tmp_path / name).write_bytes(gguf("llama"))
+    bomb = ", ".join(f'm{at}: "${{m{at + 1}}}${{m{at + 1}}}"' for at in range(100))
     config = tmp_path / "config.yaml"
     config.write_text(f"""\
 macros:
@@ -128,12 +161,14 @@ models:
   gone: {{cmd: "${{server}} -m /no/such.gguf"}}
   other: {{cmd: "docker run x"}}
   loop: {{cmd: "${{a}}", macros: {{a: "${{a}} b"}}}}
+  long: {{cmd: "${{m0}}", macros: {{{bomb}}}}}
+  home: {{cmd: "${{server}} -m ~no-such-user/x.gguf"}}
   nothing: {{}}
 """)
     output = tmp_path / "fleet.yaml"
     status, _, errors = run("llama-swap", str(config), "-o", str(output))
     assert status == 0
-    assert errors.count("left out") == 6
+    assert errors.count("left out") == 8
     found = specs(output)
     assert found["qwen"] == {
         "model": "qwen", "task": "chat", "aliases": ["gpt-4o-mini"], "engine": "llamacpp",
