@@ -69,8 +69,8 @@ def rm(
 ) -> None:
     """Delete the weights of models, with their conversions.
 
-    Weights that a process uses are kept: those of a fleet that was started in this folder, and with
-    MODELS_DIR_LIMIT those of every process.
+    Weights that a process uses are kept: those that are being fetched, those of a fleet that was
+    started in this folder, and with MODELS_DIR_LIMIT those of every process.
     """
     from fleet_weights.stored import delete, listed
 
@@ -103,10 +103,12 @@ def matching(names: Sequence[str], found: Sequence[Stored]) -> list[Stored]:
 
 
 def in_use(root: Path) -> set[str]:
-    """Names of the weights of fleets that run with their files below `root`."""
+    """Names of the weights of fleets that run with their files below `root`, adapters and draft
+    models included."""
     from filelock import FileLock, Timeout
 
     from fleet_contract.spec import ModelSpec
+    from fleet_weights.adapters import companions
     from fleet_weights.store import folder_name
 
     names: set[str] = set()
@@ -117,7 +119,8 @@ def in_use(root: Path) -> set[str]:
         except Timeout:
             pass
         for entry in json.loads(path.read_text())["models"]:
-            names.add(folder_name(ModelSpec.model_validate(entry["spec"])))
+            spec = ModelSpec.model_validate(entry["spec"])
+            names |= {folder_name(each) for each in (spec, *companions(spec))}
     return names
 
 

@@ -136,8 +136,16 @@ def evict(store: Store, name: str, folders: list[Path]) -> bool:
             with suppress(FileNotFoundError):  # a finished download has left the staging area
                 folder.rename(target)
     for target in moved:
-        shutil.rmtree(target, ignore_errors=True)
+        _remove(target)
     return True
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder with all it has, or a link to one."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -185,7 +193,7 @@ def size(folder: Path) -> int:
 def _clear_evicted(store: Store) -> None:
     """Delete what a process that ended in an eviction has left."""
     for path in (store.root / STAGING).glob(f"{EVICTED}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
 
 
 def _touch(file: int) -> None:

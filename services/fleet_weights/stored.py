@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from fleet_weights import eviction
 from fleet_weights.record import RECORD
@@ -38,9 +41,15 @@ def listed(store: Store) -> list[Stored]:
 
 
 def delete(store: Store, one: Stored) -> bool:
-    """Delete the weights with their conversions; False if a process has recorded their use."""
-    folders = eviction.names(store).get(one.name, [])
-    return eviction.evict(store, one.name, folders)
+    """Delete the weights with their conversions; False if a process fetches or converts them, or
+    has recorded their use. Of a folder that is a link, the link is deleted."""
+    with ExitStack() as stack:
+        for path in (store.root / STAGING).glob(f"{one.name}*.lock"):
+            try:
+                stack.enter_context(FileLock(path).acquire(timeout=0))
+            except Timeout:
+                return False
+        return eviction.evict(store, one.name, eviction.names(store).get(one.name, []))
 
 
 def _stored(store: Store, name: str, folders: Sequence[Path]) -> Stored:

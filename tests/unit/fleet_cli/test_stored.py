@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fleet_cli import stored as command
 from fleet_contract.spec import ModelSpec
 from fleet_weights import record
+from fleet_weights.adapters import companions
 from fleet_weights.store import Store, folder_name
 from fleet_weights.stored import listed
 
@@ -96,3 +97,44 @@ def test_weights_of_a_running_fleet_are_kept(store: Store, tmp_path: Path) -> No
     assert (status, output) == (1, "deleted acme/small (0 MB)\n")
     assert "acme/big is in use" in error
     assert command.in_use(tmp_path / "run") == set()
+
+
+def test_adapters_and_draft_models_of_a_running_fleet_are_in_use(tmp_path: Path) -> None:
+    spec = ModelSpec.model_validate(
+        {
+            "model": "acme/chat",
+            "engine": "llamacpp",
+            "source": "hf://acme/chat",
+            "adapters": [{"name": "style", "source": "hf://acme/style"}],
+            "speculative": {"draft": {"source": "hf://acme/draft"}},
+        }
+    )
+    folder = tmp_path / "run" / "8000"
+    folder.mkdir(parents=True)
+    (folder / "routes.json").write_text(json.dumps({"models": [{"spec": spec.to_wire()}]}))
+    with FileLock(folder / "lock"):
+        assert command.in_use(tmp_path / "run") == {
+            folder_name(each) for each in (spec, *companions(spec))
+        }
+    assert len(companions(spec)) == 2
+
+
+def test_weights_that_are_being_fetched_or_converted_are_kept(store: Store) -> None:
+    big = SPECS["acme/big"]
+    for lock in (store.lock(big), store.lock(big, ".chat-int8")):
+        with FileLock(lock):
+            status, _, error = run(command.rm_app, "acme/big", "--models-dir", str(store.root))
+            assert (status, error) == (1, "modelfleet rm: acme/big is in use.\n")
+            assert store.folder(big).exists()
+    assert run(command.rm_app, "acme/big", "--models-dir", str(store.root))[0] == 0
+    assert not store.folder(big).exists()
+
+
+def test_of_a_link_to_a_folder_the_link_is_deleted(store: Store, tmp_path: Path) -> None:
+    folder, elsewhere = store.folder(SPECS["acme/small"]), tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    assert run(command.rm_app, "acme/small", "--models-dir", str(store.root))[0] == 0
+    assert not folder.is_symlink()
+    assert (elsewhere / "weights").exists()
+    assert not any("evicted" in path.name for path in store.root.rglob("*"))
