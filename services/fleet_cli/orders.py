@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,30 +50,53 @@ def order(model: str, port: int | None, *, wait: bool, is_load: bool) -> None:
     number = BY_NAME["PORT"].read(os.environ) if port is None else port
     folder = Path("run") / str(number)
     identifier = found(folder, model)["spec"]["model"]
-    orders.give(folder, orders.Order(identifier, load=is_load))
-    until_taken(folder)
+    until_taken(folder, orders.give(folder, orders.Order(identifier, load=is_load)))
     shown = ""
     while wait:
         entry = found(folder, identifier)
         if is_load and entry.get("phase") == Phase.FAILED:
             raise ValueError(f"{identifier} has failed: {entry.get('reason')}")
-        if bool(entry["endpoints"]) is is_load and not entry.get("progress"):
+        if is_done(entry, is_load=is_load):
             return
+        require_fleet(folder)
         if (text := entry.get("progress") or "") != shown:
             shown = text
             print(safe(f"{identifier}: {text}"), flush=True)
         time.sleep(POLL_SECONDS)
 
 
-def until_taken(folder: Path) -> None:
-    """Wait until the fleet has read all orders. Raises ValueError if none runs."""
-    from fleet_local.demand.orders import FOLDER
+def is_done(entry: Mapping[str, Any], *, is_load: bool) -> bool:
+    """Whether the model of an entry of the routes is ready, or has no servers."""
+    from fleet_local.demand.progress import STOPPING
 
+    progress = entry.get("progress")
+    if is_load:
+        return bool(entry["endpoints"]) and not progress
+    # Its weights may be on their way, which nothing stops.
+    return entry.get("phase") in (Phase.SCALED_TO_ZERO, Phase.FAILED) and progress != STOPPING
+
+
+def require_fleet(folder: Path) -> None:
+    """Raises ValueError if no fleet runs with its files in `folder`."""
+    from fleet_local.run_lock import is_locked
+
+    if not is_locked(folder):
+        raise ValueError(f"the fleet of {folder} does not run")
+
+
+def until_taken(folder: Path, path: Path) -> None:
+    """Wait until the fleet has taken the order in the file `path`. Raises ValueError if it does
+    not; the order is deleted then."""
     deadline = time.monotonic() + TAKEN_SECONDS
-    while list((folder / FOLDER).glob("*.json")):
-        if time.monotonic() > deadline:
-            raise ValueError(f"the fleet of {folder} does not run")
-        time.sleep(POLL_SECONDS)
+    try:
+        while path.exists():
+            require_fleet(folder)
+            if time.monotonic() > deadline:
+                raise ValueError(f"the fleet of {folder} still starts: try again when it is ready")
+            time.sleep(POLL_SECONDS)
+    except BaseException:  # Ctrl-C too: it would be obeyed later
+        path.unlink(missing_ok=True)
+        raise
     time.sleep(2 * POLL_SECONDS)  # the routes follow the order
 
 

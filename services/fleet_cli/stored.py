@@ -105,19 +105,15 @@ def matching(names: Sequence[str], found: Sequence[Stored]) -> list[Stored]:
 def in_use(root: Path) -> set[str]:
     """Names of the weights of fleets that run with their files below `root`, adapters and draft
     models included."""
-    from filelock import FileLock, Timeout
-
     from fleet_contract.spec import ModelSpec
+    from fleet_local.run_lock import is_locked
     from fleet_weights.adapters import companions
     from fleet_weights.store import folder_name
 
     names: set[str] = set()
     for path in root.glob("*/routes.json"):
-        try:
-            with FileLock(path.parent / "lock").acquire(timeout=0):
-                continue
-        except Timeout:
-            pass
+        if not is_locked(path.parent):
+            continue
         for entry in json.loads(path.read_text())["models"]:
             spec = ModelSpec.model_validate(entry["spec"])
             names |= {folder_name(each) for each in (spec, *companions(spec))}

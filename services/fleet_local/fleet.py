@@ -102,7 +102,6 @@ class Fleet:
         A server that fails is reported, and retried for ever. Raises StartError where the router
         fails or nothing else is left to serve; the caller then stops the rest.
         """
-        orders.take(self._folder)  # what was meant for an earlier fleet
         for member in self._first:
             member.begin()
         self._publish()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
 from fleet_local import cluster_fields, environment, pull, replicas, run_lock, selection
-from fleet_local.demand import budget
+from fleet_local.demand import budget, orders
 from fleet_local.demand.plan import Plan, on_disk, waits_for_requests
 from fleet_local.demand.preparer import Preparer
 from fleet_local.errors import StartError
@@ -75,6 +75,7 @@ class Up:
         port = ports.reserve(settings.host, settings.port)
         self._exit.callback(port.release)
         self._exit.enter_context(run_lock.locked(settings.folder))
+        orders.take(settings.folder)  # what was meant for an earlier fleet
         try:
             store = Store.of(self._environ)
         except ValueError as error:

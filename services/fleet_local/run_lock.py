@@ -11,6 +11,15 @@ from filelock import FileLock, Timeout
 from fleet_local.errors import StartError
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of `folder`. Raises OSError."""
+    try:
+        with FileLock(folder / "lock").acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`, which the kernel releases when the process ends.

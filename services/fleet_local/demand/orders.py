@@ -25,14 +25,16 @@ class Order:
     load: bool
 
 
-def give(folder: Path, order: Order) -> None:
-    """Write an order to the fleet whose files are in `folder`. Raises OSError."""
+def give(folder: Path, order: Order) -> Path:
+    """Write an order to the fleet whose files are in `folder`; the file, which the fleet deletes.
+    Raises OSError."""
     orders = folder / FOLDER
     orders.mkdir(exist_ok=True)
     name = uuid.uuid4().hex
-    new = orders / f"{name}.new"
+    new, path = orders / f"{name}.new", orders / f"{name}.json"
     new.write_text(json.dumps({"model": order.model, "load": order.load}))
-    os.replace(new, orders / f"{name}.json")
+    os.replace(new, path)
+    return path
 
 
 def take(folder: Path) -> list[Order]:

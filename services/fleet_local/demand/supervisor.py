@@ -124,7 +124,7 @@ class Supervisor:
         member = self._members.get(order.model)
         if member is not None and order.load:
             member.load()
-        elif member is not None and member.state is not State.ASLEEP:
+        elif member is not None:
             member.unload()
 
     def _note(self, report: ControlReport) -> None:

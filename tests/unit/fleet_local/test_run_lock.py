@@ -13,6 +13,7 @@ from fleet_local.errors import StartError
 def test_a_second_fleet_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "8000"
     with run_lock.locked(folder):
+        assert run_lock.is_locked(folder)
         with (
             pytest.raises(StartError, match="Another `modelfleet up`") as caught,
             run_lock.locked(folder),
@@ -21,6 +22,7 @@ def test_a_second_fleet_is_refused_until_the_first_ends(tmp_path: Path) -> None:
         assert "--port" in caught.value.hint
         with run_lock.locked(tmp_path / "run" / "8001"):
             pass
+    assert not run_lock.is_locked(folder)
     with run_lock.locked(folder):
         pass
 

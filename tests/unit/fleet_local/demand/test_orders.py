@@ -12,7 +12,7 @@ def test_orders_are_taken_once(tmp_path: Path) -> None:
     assert orders.take(tmp_path) == []
     given = [Order("acme/a", load=True), Order("acme/b", load=False)]
     for order in given:
-        orders.give(tmp_path, order)
+        assert orders.give(tmp_path, order).exists()
     assert sorted(orders.take(tmp_path), key=lambda one: one.model) == given
     assert orders.take(tmp_path) == []
     assert list((tmp_path / "orders").iterdir()) == []

@@ -376,6 +376,23 @@ async def test_orders_to_load_and_unload(machine: Callable[..., Machine]) -> Non
     assert fleet.states() == {"a": "ready", "b": "ready"}
 
 
+async def test_an_order_to_unload_revokes_one_to_load(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    member = fleet.members["a"]
+    member.prepared = None
+    fleet.orders = [Order("a", load=True)]
+    await fleet.pass_time(1)
+    assert member.progress == "fetching weights 42 %"
+    fleet.orders = [Order("a", load=False)]
+    await fleet.pass_time(1)
+    fleet.preparing.release.set()
+    await fleet.settle()
+    await fleet.pass_time(1)
+    assert (fleet.states(), fleet.processes["a"].starts) == ({"a": "asleep"}, 0)
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "ready"}
+
+
 async def test_an_order_is_tried_again_after_a_failure(machine: Callable[..., Machine]) -> None:
     fleet = machine("a")
     fleet.processes["a"].failure = StartError("No such class.")
