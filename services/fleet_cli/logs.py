@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -57,9 +58,15 @@ def log_files(folder: Path, model: str) -> list[Path]:
     specs = [entry["spec"] for entry in entries]
     for spec in specs:
         if model in (spec["model"], *spec.get("aliases", [])):
-            name = spec["model"].replace("/", "--").replace(":", "-")
-            found = [folder / f"{name}.log", *sorted(folder.glob(f"{glob_safe(name)}-[0-9]*.log"))]
-            if present := [path for path in found if path.exists()]:
+            name = file_name(spec["model"])
+            # Not those of another model, such as `acme/two-1b` beside `acme/two`.
+            own = re.compile(re.escape(name) + r"(-[0-9]+)?\.log")
+            others = {file_name(each["model"]) for each in specs if each is not spec}
+            if present := [
+                path
+                for path in sorted(folder.glob("*.log"))
+                if own.fullmatch(path.name) and path.stem not in others
+            ]:
                 return present
             raise ValueError(f"{spec['model']} has no log yet: it was not started, or LOG_FORMAT"
                              " is text")  # fmt: skip
@@ -67,9 +74,9 @@ def log_files(folder: Path, model: str) -> list[Path]:
     raise ValueError(f"the fleet has no model {model!r}; its models: {known}")
 
 
-def glob_safe(name: str) -> str:
-    """`name` for a glob; ids have no other special characters."""
-    return name.replace("[", "[[]")
+def file_name(model: str) -> str:
+    """The name of a model's log without its suffix, as in `fleet_local.routes_file`."""
+    return model.replace("/", "--").replace(":", "-")
 
 
 def printed(

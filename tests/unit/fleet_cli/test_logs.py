@@ -12,9 +12,11 @@ from fleet_cli.logs import log_files, printed
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    specs = [{"model": "acme/chat", "aliases": ["chat"]}, {"model": "acme/two"}, {"model": "c"}]
+    specs = [{"model": "acme/chat", "aliases": ["chat"]}, {"model": "acme/two"}, {"model": "c"},
+             {"model": "acme/two-1b"}, {"model": "acme/two-3"}]  # fmt: skip
     (tmp_path / "routes.json").write_text(json.dumps({"models": [{"spec": s} for s in specs]}))
-    for name in ("router", "acme--chat", "acme--two-1", "acme--two-2"):
+    for name in ("router", "acme--chat", "acme--two-1", "acme--two-2", "acme--two-1b",
+                 "acme--two-3"):  # fmt: skip
         (tmp_path / f"{name}.log").write_text(f"{name} 1\n{name} 2\n{name} not comple")
     return tmp_path
 
@@ -27,6 +29,7 @@ def test_files_of_a_model(folder: Path) -> None:
     assert names(log_files(folder, "router")) == ["router"]
     assert names(log_files(folder, "chat")) == names(log_files(folder, "acme/chat"))
     assert names(log_files(folder, "acme/two")) == ["acme--two-1", "acme--two-2"]
+    assert names(log_files(folder, "acme/two-1b")) == ["acme--two-1b"]
     for model, words in (("c", "no log yet"), ("d", "its models: acme/chat, acme/two, c")):
         with pytest.raises(ValueError, match=words):
             log_files(folder, model)
