@@ -2,7 +2,7 @@
 
 A model stops when it was idle for its `scaleToZeroAfter`, or when a model that a request waits for
 does not fit otherwise: of the models without requests in flight, lower priorities stop first and,
-among equals, the one that was idle for longest. Pinned models are stopped by neither.
+among equals, the one that was idle for longest. Pinned models stop only after their own idle time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from enum import StrEnum
 
 PATIENCE_SECONDS = 10.0
 """A model that has waited for memory this long is not overtaken by others any more."""
+RESERVED_SECONDS = 60.0
+"""For how long; then others may start for as long again, and so on. A model that is never idle
+would otherwise keep all others from starting once a single request waits for its memory."""
 
 
 class State(StrEnum):
@@ -150,7 +153,8 @@ class _Round:
             chosen.append(victim)
         if self._pool + _sum(chosen) < model.size:
             # Others are busy. Whoever waits behind it may start meanwhile, but not for ever.
-            if (model.waits or 0.0) >= PATIENCE_SECONDS:
+            over = (model.waits or 0.0) - PATIENCE_SECONDS
+            if over >= 0 and over % (2 * RESERVED_SECONDS) < RESERVED_SECONDS:
                 self._free = self._pool = min(self._pool, 0)
             return
         for victim in reversed(chosen):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleet_local.demand.decide import (
     PATIENCE_SECONDS,
+    RESERVED_SECONDS,
     Candidate,
     Decision,
     State,
@@ -110,6 +111,10 @@ def test_a_model_that_waited_long_is_not_overtaken() -> None:
     assert decide([busy, big, small], 10) == Decision(waiting=("big", "small"))
     hurried = replace(big, waits=2.0)
     assert decide([busy, hurried, small], 10) == Decision(start=("small",), waiting=("big",))
+    # A model that is never idle must not keep the others from starting for ever.
+    for waits, started in ((0.9, ()), (1.0, ("small",)), (1.9, ("small",)), (2.0, ())):
+        big = replace(big, waits=PATIENCE_SECONDS + waits * RESERVED_SECONDS)
+        assert decide([busy, big, small], 10).start == started
 
 
 def test_memory_of_a_stopping_model_is_promised_once() -> None:
