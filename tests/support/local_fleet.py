@@ -126,7 +126,9 @@ def running_fleet(
     The block must end the fleet itself if how it ends matters.
     """
     kept = {name: text for name, text in os.environ.items() if name not in SETTINGS}
-    environ = {**kept, "MODELS_DIR": str(models), **variables}
+    # Not a share of what other tests leave available: all models start at once unless a test
+    # sets a budget.
+    environ = {**kept, "MODELS_DIR": str(models), "MEMORY_BUDGET": "64Gi", **variables}
     fleet = Fleet(list(arguments), port or free_port(), folder, environ)
     try:
         yield fleet
