@@ -20,9 +20,8 @@ from fleet_server.protocols import OutputFormat
 CLOSE = f"</{DSML}parameter>"
 
 
-def write_dsml(rules: Rules, name: str, arguments: OutputFormat) -> str:
-    """A WriteCall. Arguments whose properties cannot
-    be written one by one are one JSON object."""
+def write_dsml(rules: Rules, name: str, arguments: OutputFormat) -> str | None:
+    """A WriteCall. None if the properties cannot be written one by one."""
     schema = json.loads(arguments.source)
     properties = None if refers_outside(schema) else properties_of(schema)
     if schema == ANY_OBJECT:
@@ -30,7 +29,7 @@ def write_dsml(rules: Rules, name: str, arguments: OutputFormat) -> str:
     elif properties is None or any(
         not each.name or set('"\n') & {*each.name} for each in properties
     ):
-        body = f'{rules.part(arguments)} "\\n"'
+        return None
     else:
         terms = [(_parameter(rules, each, schema, arguments), each.required) for each in properties]
         body = " ".join(term if required else f"({term})?" for term, required in terms)

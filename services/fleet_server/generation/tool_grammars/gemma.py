@@ -29,6 +29,11 @@ PLAIN = {
     "boolean": '("true" | "false")', "null": '"null"', "integer": "GEMMA_INTEGER",
     "number": "GEMMA_NUMBER",
 }  # fmt: skip
+TYPES = {
+    str: ("string",), bool: ("boolean",), int: ("integer", "number"), float: ("number",),
+    type(None): ("null",),
+}  # fmt: skip
+"""The types in JSON Schema of Python's values."""
 TERMINALS = {
     "GEMMA_INTEGER": r"/-?(0|[1-9][0-9]{0,17})/",
     "GEMMA_NUMBER": r"/-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?/",
@@ -39,20 +44,23 @@ TERMINALS = {
 def writer(quote: str) -> WriteCall:
     """A writer of calls whose strings are between two `quote`s."""
 
-    def write(rules: Rules, name: str, arguments: OutputFormat) -> str:
+    def write(rules: Rules, name: str, arguments: OutputFormat) -> str | None:
         schema = json.loads(arguments.source)
         head = quoted(f"call:{name}")
         if schema == ANY_OBJECT:
             return f"{head} {_any_object(rules, quote)}"
         if refers_outside(schema) or properties_of(schema) is None:
-            return f"{head} {rules.part(arguments)}"
-        return f"{head} {_Values(rules, quote, schema, arguments).term(schema)}"
+            return None
+        return f"{head} {_Values(rules, quote, schema, arguments).whole()}"
 
     return write
 
 
 class _Values:
-    """Writes the values of one tool's arguments, whose schema is `root`."""
+    """Writes the values of one tool's arguments, whose schema is `root`.
+
+    Lists and objects have rules of their own: terms within terms would double with each level.
+    """
 
     def __init__(self, rules: Rules, quote: str, root: Schema, of: OutputFormat) -> None:
         self._rules = rules
@@ -61,10 +69,21 @@ class _Values:
         self._of = of
         self._name = f"gemma_{len(rules.lines)}"
         """Begins the names of the rules."""
-        self._objects = 0
+        self._inner = 0
+        """The number of lists and objects so far."""
         self._references: dict[str, str] = {}
+        self._waiting: list[tuple[str, Schema]] = []
+        """Rules of definitions that are not written yet: a chain of references may be long."""
 
-    def term(self, schema: Any) -> str:
+    def whole(self) -> str:
+        """The term of the arguments."""
+        term = self._term(self._root)
+        while self._waiting:
+            name, schema = self._waiting.pop()
+            self._rules.define(name, self._term(schema))
+        return term
+
+    def _term(self, schema: Any) -> str:
         """The term of a value."""
         if not isinstance(schema, dict):
             return self._json({} if schema is not False else {"not": {}})
@@ -73,11 +92,11 @@ class _Values:
         if kinds == {"$ref"}:
             return self._reference(str(schema["$ref"]))
         if kinds == {"anyOf"} and isinstance(schema["anyOf"], list) and schema["anyOf"]:
-            return alternatives([self.term(each) for each in schema["anyOf"]])
+            return alternatives([self._term(each) for each in schema["anyOf"]])
         if kinds - {"type"} in ({"enum"}, {"const"}):
             return self._constants(schema)
         if kinds == {"type"} and isinstance(kind, list) and kind:
-            return alternatives([self.term({"type": each}) for each in kind])
+            return alternatives([self._term({"type": each}) for each in kind])
         if not isinstance(kind, str):
             return self._json(schema)
         if kinds == {"type"} and kind in PLAIN:
@@ -106,12 +125,12 @@ class _Values:
         name = f"{self._name}_of_{len(self._references)}"
         self._references[reference] = name
         self._rules.reserve(name)
-        self._rules.define(name, self.term(found))
+        self._waiting.append((name, found))
         return name
 
     def _constants(self, schema: Schema) -> str:
         values = schema.get("enum", [schema.get("const")])
-        if not isinstance(values, list) or not values:
+        if not isinstance(values, list) or not values or not _are_of(schema.get("type"), values):
             return self._json(schema)
         terms: list[str] = []
         for value in values:
@@ -131,11 +150,13 @@ class _Values:
         if "items" not in schema:
             item = _any(self._rules, self._quote)
         else:
-            item = self.term(schema["items"])
+            item = self._term(schema["items"])
         if most == 0:
             return '"[" "]"'
-        again = f"{max(0, least - 1)},{'' if most is None else most - 1}"
-        items = f'{item} ("," {item}){{{again}}}'
+        items = item = self._rules.rule(self._next(), item)
+        if most != 1:
+            again = f"{max(0, least - 1)},{'' if most is None else most - 1}"
+            items += f' ("," {item}){{{again}}}'
         return f'"[" {items} "]"' if least else f'"[" ({items})? "]"'
 
     def _object(self, schema: Schema) -> str:
@@ -144,18 +165,31 @@ class _Values:
             return _any_object(self._rules, self._quote)
         if properties is None or any(self._quote in each.name for each in properties):
             return self._json(schema)
-        self._objects += 1
-        name = f"{self._name}_in_{self._objects}"
+        name = self._next()
         items = [
-            (f"{self._key(each.name)} {self.term(each.schema)}", each.required)
+            (f"{self._key(each.name)} {self._term(each.schema)}", each.required)
             for each in properties
         ]
-        return f'"{{" {self._rules.sequence(name, items, ",")} "}}"'
+        term = f'"{{" {self._rules.sequence(name, items, ",")} "}}"'
+        return self._rules.rule(name, term)
+
+    def _next(self) -> str:
+        """The name of a new rule."""
+        self._inner += 1
+        return f"{self._name}_in_{self._inner}"
 
     def _key(self, name: str) -> str:
         if KEY.fullmatch(name):
             return quoted(f"{name}:")
         return f'{self._rules.literal(self._quote + name + self._quote)} ":"'
+
+
+def _are_of(kind: Any, values: list[Any]) -> bool:
+    """Whether all values are of a type of a schema, which may have none."""
+    kinds = kind if isinstance(kind, list) else [kind]
+    return kind is None or all(
+        any(each in kinds for each in TYPES.get(type(value), ())) for value in values
+    )
 
 
 def _string(rules: Rules, quote: str) -> str:

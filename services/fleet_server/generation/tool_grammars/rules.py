@@ -18,6 +18,10 @@ Tools = Sequence[tuple[str, OutputFormat]]
 """The names of the tools and the formats of their arguments, JSON Schemas."""
 ANY_OBJECT = {"type": "object"}
 """The schema of arguments that need not follow one."""
+MOST_VALUES = 1000
+"""Values of a grammar that are compiled one by one, which takes 1 ms for each."""
+MOST_REPEATED = 1_000_000
+"""Characters of the definitions that are repeated with each value that refers to one."""
 
 
 class Rules:
@@ -29,6 +33,17 @@ class Rules:
         self._marks = list(marks)
         self._lines: dict[str, str] = {}
         self._numbers: dict[OutputFormat, int] = {}
+        self._repeated = 0
+
+    def can_afford(self, arguments: OutputFormat) -> bool:
+        """Whether the values of these arguments may be written one by one, at what the tools before
+        them cost; to be called once for each tool."""
+        source = arguments.source
+        repeated = self._repeated + source.count('"$ref"') * len(source)
+        if repeated > MOST_REPEATED or len(self.parts) > MOST_VALUES:
+            return False
+        self._repeated = repeated
+        return True
 
     @property
     def marks(self) -> tuple[str, ...]:

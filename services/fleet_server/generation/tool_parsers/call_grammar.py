@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fleet_server.engines.guided.lark import ANY
 from fleet_server.generation.tool_grammars.rules import Rules, Tools
 from fleet_server.generation.tool_parsers.syntax import NAME, CallForm, Syntax
 from fleet_server.protocols import FormatKind, OutputFormat
@@ -17,7 +18,6 @@ FORCED = CallForm('{"name": "NAME", "arguments": ', "}")
 WHITE_SPACE = r"/[ \n]{0,2}/"
 FREE = r"/(\s*[^\s%s](.|\n)*)?/"
 """A text that cannot begin with a call, which begins with a letter."""
-ANY = r"/(.|\n)*/"
 
 
 def forced(tools: Tools, *, parallel: bool) -> OutputFormat:
@@ -89,8 +89,9 @@ def _calls(form: CallForm, tools: Tools, rules: Rules) -> str:
 
 def _call(form: CallForm, name: str, arguments: OutputFormat, rules: Rules) -> str:
     """A call in the syntax of the family, or with JSON arguments if it cannot be written so."""
-    written = None if form.write is None else form.write(rules, name, arguments)
-    if written is not None:
-        return written
+    if form.write is not None and rules.can_afford(arguments):
+        written = form.write(rules, name, arguments)
+        if written is not None:
+            return written
     head, tail = rules.literal(form.head.replace(NAME, name)), rules.literal(form.tail)
     return f"{head} {rules.part(arguments)} {tail}"

@@ -92,7 +92,9 @@ DEEPSEEK_31 = replace(
 DEEPSEEK_32 = Syntax(
     "deepseek-v3.2", (dsml_calls.BEGIN,), dsml_calls.read_dsml, dsml_calls.END,
     tokens=(DSML,),
-    form=CallForm(f'<{DSML}invoke name="NAME">', between="\n", write=write_dsml),
+    form=CallForm(
+        f'<{DSML}invoke name="NAME">\n', f"\n</{DSML}invoke>", between="\n", write=write_dsml
+    ),
 )  # fmt: skip
 LFM2 = Syntax("lfm2", ("<|tool_call_start|>",), read_python, "<|tool_call_end|>", form=PYTHON_LIST)
 PLAIN = Syntax(
