@@ -61,6 +61,8 @@ class Masks:
         self._computing = threading.Lock()
         """Held while another thread uses the matcher."""
         self._computed = False
+        self._failed: BadRequest | None = None
+        """Why the next mask cannot be computed: no error of a text that ends before it."""
         self._begin()
 
     def apply(self, logits: NDArray[np.float32], sequences: int = 1) -> None:
@@ -73,6 +75,7 @@ class Masks:
             started = time.thread_time()
             if not self._computed:
                 self._compute()
+            self.error = self.error or self._failed
             if self.error is not None:
                 logits[: self._stop_id] = -np.inf
                 logits[self._stop_id + 1 :] = -np.inf
@@ -88,21 +91,21 @@ class Masks:
             for token_id in token_ids:
                 if self.error is None and not self._matcher.is_stopped():
                     self._matcher.consume_token(token_id)
-                    self._check()
+                    self.error = self._refused()
             self._computed = False
             self._spend(time.thread_time() - started, 0)
         self._begin()
 
     def compute(self) -> None:
         """Compute the next mask, in the thread of `ahead`."""
+        started = time.thread_time()
         try:
-            started = time.thread_time()
             if self.error is None and not self._matcher.is_stopped():
                 self._compute()
-            self._spend(time.thread_time() - started, 0)
         except BaseException as error:  # a panic in Rust is not an Exception
-            self.error = refusal(str(error), self._param)
+            self._failed = refusal(str(error), self._param)
         finally:
+            self.seconds += time.thread_time() - started
             self._computing.release()
 
     def _begin(self) -> None:
@@ -113,14 +116,15 @@ class Masks:
                 self._computing.release()
 
     def _compute(self) -> None:
-        if self.error is None:
+        if self.error is None and self._failed is None:
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-            self._check()
+            self._failed = self._refused()
         self._computed = True
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            self.error = refusal(self._matcher.get_error(), self._param)
+    def _refused(self) -> BadRequest | None:
+        """The error of the matcher."""
+        failed = self._matcher.is_error()
+        return refusal(self._matcher.get_error(), self._param) if failed else None
 
     def _spend(self, seconds: float, sequences: int) -> None:
         self.seconds += seconds
