@@ -79,7 +79,10 @@ async def open_envelope(
     """
     if rule.kind is BodyKind.MULTIPART:
         return await _open_multipart(request, limit, budgets, caller)
-    return await _open_json(request, limit, budgets.memory.reserve(caller), prefix)
+    envelope = await _open_json(request, limit, budgets.memory.reserve(caller), prefix)
+    if rule.may_stream:
+        return envelope
+    return envelope._replace(cost=envelope.cost._replace(streams=False))
 
 
 async def _open_json(request: Request, limit: int, memory: Reservation, prefix: bool) -> Envelope:

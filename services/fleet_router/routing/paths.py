@@ -26,6 +26,11 @@ class PathRule:
     task: Task | None
     kind: BodyKind
 
+    @property
+    def may_stream(self) -> bool:
+        """Whether the response is a stream if the body has `stream`."""
+        return self.path in STREAMED
+
 
 def _rule(path: str, task: Task | None) -> PathRule:
     return PathRule(path, task, BodyKind.MULTIPART if task is Task.SPEECH else BodyKind.JSON)
@@ -37,6 +42,10 @@ OTHER_CHAT = (
     "/infill",
 )
 """Further paths of chat models that other engines support (llama.cpp, vLLM, remote)."""
+
+STREAMED = frozenset({
+    *OTHER_CHAT, "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
+})  # fmt: skip
 
 PATHS: MappingProxyType[str, PathRule] = MappingProxyType(
     {path: _rule(path, Task.CHAT) for path in OTHER_CHAT}

@@ -21,7 +21,7 @@ from fleet_router.request.envelope import (
     open_envelope,
     path_limit,
 )
-from fleet_router.routing.paths import PATHS, BodyKind
+from fleet_router.routing.paths import PATHS, BodyKind, PathRule
 from fleet_router.routing.table import Route, RouteTable
 from fleet_web.body import THREAD_BYTES
 from fleet_web.request_body.byte_budget import ByteBudget
@@ -50,6 +50,9 @@ class Client:
 
     async def open(self, limit: int = ROOM, *, prefix: bool = False) -> Envelope:
         rule = SPEECH if "content-type" in self._request.headers else CHAT
+        return await self.open_at(rule, limit, prefix=prefix)
+
+    async def open_at(self, rule: PathRule, limit: int = ROOM, *, prefix: bool = False) -> Envelope:
         return await open_envelope(self._request, rule, limit, self.budgets, "a", prefix=prefix)
 
     @property
@@ -83,6 +86,18 @@ async def test_json_is_read_whole_and_counted_until_it_is_closed(padding: int) -
     assert client.held == (len(raw), 0)
     await body.close()
     assert client.held == (0, 0)
+
+
+async def test_only_the_paths_of_generations_are_streamed() -> None:
+    streamed = {
+        path for path, rule in PATHS.items()
+        if rule.kind is BodyKind.JSON
+        and (await Client(b'{"stream": true}').open_at(rule)).cost.streams
+    }  # fmt: skip
+    assert streamed == {
+        "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
+        "/completion", "/completions", "/infill",
+    }  # fmt: skip
 
 
 async def test_leading_texts_are_hashed_where_a_model_is_routed_by_them() -> None:
