@@ -75,7 +75,7 @@ def token_ids_of(prompt: Prompt) -> list[int]:
     if prompt.token_ids is None:
         raise UnsupportedParameter(
             "This model's engine does not give the tokens of a conversation; engines that do: "
-            "openvino, llamacpp, torch.",
+            "openvino, llamacpp, torch, vllm.",
             param="messages",
         )
     return [int(each) for each in prompt.token_ids]
