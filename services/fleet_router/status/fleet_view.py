@@ -90,7 +90,7 @@ class FleetView:
         ready = sum(report.status == READY for report in reports)
         row = {
             **entry,
-            "reason": route.reason,
+            "reason": entry.get("reason", ""),
             "replicas": {"ready": ready, "known": len(route.endpoints)},
             "wanted": details.get("ready"),
             "progress": next((one.progress for one in reports if one.progress), None)

@@ -224,6 +224,16 @@ async def test_a_model_has_its_resource_and_its_manifest_without_secrets(
         assert SECRET not in page["manifest"]
 
 
+async def test_a_start_is_shown_by_its_progress() -> None:
+    live = LiveRoutes()
+    spec = ModelSpec(model="acme/chat", task="chat")
+    live.swap(RouteTable.build([Route(spec, reason="Pulling", progress="fetching weights 42 %")]))
+    async with client(live) as http:
+        [row] = (await http.get("/console/api/fleet")).json()["models"]
+        page = (await http.get("/console/api/models/acme/chat")).json()
+        assert row["reason"] == page["reason"] == "fetching weights 42 %"
+
+
 async def test_rows_are_bounded_and_found_by_part_of_their_id() -> None:
     live = LiveRoutes()
     specs = [ModelSpec(model=f"acme/m{n}", task="chat", stopped=True) for n in range(MAX_ROWS + 5)]
