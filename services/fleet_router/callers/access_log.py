@@ -30,6 +30,8 @@ QUIET = frozenset({"/livez", "/readyz", "/health", PATH_METRICS, PATH_LOAD, PATH
 """Paths that probes request every few seconds; logged at debug level."""
 QUIET_PREFIX = "/console/"
 """As QUIET: an open page of the console requests these every few seconds."""
+REFUSED = frozenset({401, 403})
+"""Logged for every path: nobody can try keys without a line in the log."""
 LOGGED_PATH = 200
 
 MODEL = HEADER_MODEL.encode()
@@ -89,7 +91,7 @@ class AccessMiddleware:
         event(
             logger,
             "request",
-            level=logging.DEBUG if _is_quiet(path) else logging.INFO,
+            level=logging.DEBUG if _is_quiet(path, status) else logging.INFO,
             method=scope["method"],
             path=path[:LOGGED_PATH],
             model=record.model,
@@ -114,8 +116,8 @@ class AccessMiddleware:
             self._usage_log.report(record, status, seconds)
 
 
-def _is_quiet(path: str) -> bool:
-    return path in QUIET or path.startswith(QUIET_PREFIX)
+def _is_quiet(path: str, status: int) -> bool:
+    return status not in REFUSED and (path in QUIET or path.startswith(QUIET_PREFIX))
 
 
 def _headers(record: RequestRecord) -> list[tuple[bytes, bytes]]:

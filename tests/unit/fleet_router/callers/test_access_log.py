@@ -112,13 +112,24 @@ async def test_headers_name_the_model_and_the_server() -> None:
 
 @pytest.mark.parametrize(
     ("path", "level"),
-    [("/livez", logging.DEBUG), ("/metrics", logging.DEBUG), ("/v1", logging.INFO)],
-)
+    [("/livez", logging.DEBUG), ("/metrics", logging.DEBUG), ("/v1", logging.INFO),
+     ("/console/api/fleet", logging.DEBUG), ("/console", logging.INFO)],
+)  # fmt: skip
 async def test_probes_are_logged_at_debug_level(
     path: str, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "fleet_router.callers.access_log")
     await Client().get(path)
+    assert [each.levelno for each in caplog.records] == [level]
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/console/api/session"])
+@pytest.mark.parametrize(("status", "level"), [(401, logging.INFO), (503, logging.DEBUG)])
+async def test_a_refused_key_is_logged_on_every_path(
+    path: str, status: int, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "fleet_router.callers.access_log")
+    await Client(status).get(path)
     assert [each.levelno for each in caplog.records] == [level]
 
 
