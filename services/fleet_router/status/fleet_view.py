@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -19,10 +19,11 @@ from fleet_router.callers.history import INTERVAL_SECONDS, INTERVALS, History
 from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.table import Origin, Route, RouteTable
 from fleet_router.status.models import Entry, Models
+from fleet_router.status.recent import Recent
 from fleet_router.status.server_reports import PROGRESS, ServerReport, ServerReports
 
-MODELS_SECONDS = 1.0
-"""Age up to which the list of models is used again."""
+ENTRY_SECONDS = 1.0
+"""Age up to which the entry of a model is used again."""
 READY = ServerPhase.READY.value
 
 Details = Callable[[Origin], Mapping[str, Any] | None]
@@ -40,25 +41,29 @@ class FleetView:
     history: History
     held: Mapping[str, int]
     details: Details | None = None
+    entries: Recent[str, Entry] = field(default_factory=lambda: Recent(ENTRY_SECONDS))
+    """By model. Only of those that are shown: a page that is read every two seconds must not query
+    the servers of the whole fleet."""
 
     async def rows(
         self, table: RouteTable, routes: Sequence[Route], *, with_load: bool
     ) -> list[Entry]:
         """A row for each of `routes`; without the right to see the load it is null."""
-        listed = await self.models.recent(table, MODELS_SECONDS)
-        entries = {entry["id"]: entry for entry in listed}
-        self.servers.keep(table.endpoints())
-        reports = await asyncio.gather(*(self._reports(route) for route in routes))
+        self._forget(table)
+        entries, reports = await asyncio.gather(
+            asyncio.gather(*map(self._entry, routes)),
+            asyncio.gather(*map(self._reports, routes)),
+        )
         loads = self.metrics.load.loads() if with_load else None
         return [
-            self._row(route, entries[route.model], found, loads)
-            for route, found in zip(routes, reports, strict=True)
-            if route.model in entries  # removed while the servers were queried
+            self._row(route, entry, found, loads)
+            for route, entry, found in zip(routes, entries, reports, strict=True)
         ]
 
     async def page(self, table: RouteTable, route: Route, *, with_load: bool) -> Entry:
         """The row of a model, with its servers; with the load also its intervals and manifest."""
-        entry, reports = await asyncio.gather(self.models.entry(route), self._reports(route))
+        self._forget(table)
+        entry, reports = await asyncio.gather(self._entry(route), self._reports(route))
         row = self._row(route, entry, reports, self.metrics.load.loads() if with_load else None)
         details = self._details(route)
         return {
@@ -111,6 +116,15 @@ class FleetView:
             "requests_per_second": round(requests, 2),
             "tokens_per_second": round(tokens, 1),
         }
+
+    def _forget(self, table: RouteTable) -> None:
+        """Drop what is known of models and servers that are gone."""
+        self.servers.keep(table.endpoints())
+        self.models.keep(table.endpoints())
+        self.entries.keep({route.model for route in table.routes})
+
+    async def _entry(self, route: Route) -> Entry:
+        return await self.entries.of(route.model, lambda: self.models.entry(route))
 
     async def _reports(self, route: Route) -> list[ServerReport]:
         if route.spec.engine is Engine.REMOTE:

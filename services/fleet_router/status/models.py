@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import orjson
@@ -160,8 +161,12 @@ class Models:
         self._last = (table, time.monotonic(), entries)
         return entries
 
+    def keep(self, endpoints: AbstractSet[Endpoint]) -> None:
+        """Forget all other servers: the set would grow with every pod that ever existed."""
+        if len(self._responded) > len(endpoints):
+            self._responded &= endpoints
+
     async def _query(self, table: RouteTable) -> list[Entry]:
-        # Servers that are gone: the set would grow with every pod that ever existed.
         self._responded &= table.endpoints()
         entries: list[Entry] = []
         routes = table.routes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ import orjson
 from fleet_contract.names import PATH_HEALTH
 from fleet_contract.server_protocol import StartStage
 from fleet_router.routing.table import Endpoint
+from fleet_router.status.recent import Recent
 from fleet_router.upstream.fetch import fetch
 from fleet_router.upstream.pool import PoolManager
 
@@ -49,20 +49,15 @@ class ServerReports:
     def __init__(self, pools: PoolManager) -> None:
         self._pools = pools
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
-        self._known: dict[Endpoint, tuple[float, asyncio.Task[ServerReport]]] = {}
+        self._recent: Recent[Endpoint, ServerReport] = Recent(KEPT_SECONDS)
 
     async def of(self, endpoint: Endpoint) -> ServerReport:
         """The report of a server, at most KEPT_SECONDS old."""
-        known, now = self._known.get(endpoint), time.monotonic()
-        if known is None or (known[1].done() and now - known[0] > KEPT_SECONDS):
-            known = self._known[endpoint] = (now, asyncio.create_task(self._query(endpoint)))
-        # Shielded: a viewer that leaves must not cancel the result of the others.
-        return await asyncio.shield(known[1])
+        return await self._recent.of(endpoint, lambda: self._query(endpoint))
 
     def keep(self, endpoints: Collection[Endpoint]) -> None:
         """Forget all other servers."""
-        if len(self._known) > len(endpoints):
-            self._known = {one: known for one, known in self._known.items() if one in endpoints}
+        self._recent.keep(endpoints)
 
     async def _query(self, endpoint: Endpoint) -> ServerReport:
         async with self._slots:

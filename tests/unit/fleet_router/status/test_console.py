@@ -20,8 +20,10 @@ from fleet_contract.status import Phase
 from fleet_router.app import Source, create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.proxy.waiting import WaitSettings
-from fleet_router.routing.table import LiveRoutes, Origin, Route, RouteTable
+from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, Route, RouteTable
+from fleet_router.status import models, server_reports
 from fleet_router.status.console import MAX_ROWS
+from fleet_router.upstream.pool import PoolManager
 
 SECRET = "hunter2"
 DATA = ("session", "fleet", "models/acme/chat", "requests", "usage")
@@ -246,6 +248,28 @@ async def test_rows_are_bounded_and_found_by_part_of_their_id() -> None:
             f"acme/m20{n}" for n in range(5))]  # fmt: skip
         long = await http.get("/console/api/fleet", params={"search": "x" * 1000})
         assert (long.status_code, long.json()["error"]["param"]) == (400, "search")
+
+
+async def test_only_servers_of_shown_models_are_queried(monkeypatch: pytest.MonkeyPatch) -> None:
+    queried: list[str] = []
+
+    async def fetch(pools: PoolManager, endpoint: Endpoint, path: str, **more: Any) -> None:
+        queried.append(f"{endpoint.name}{path}")
+
+    for module in (models, server_reports):
+        monkeypatch.setattr(module, "fetch", fetch)
+    live = LiveRoutes()
+    live.swap(
+        RouteTable.build(
+            Route(ModelSpec(model=name, task="chat"), (Endpoint(name, "127.0.0.1", port),))
+            for port, name in enumerate(("one", "other"), start=1)
+        )
+    )
+    async with client(live) as http:
+        for _ in range(2):
+            await http.get("/console/api/fleet", params={"search": "one"})
+            await http.get("/console/api/models/one")
+        assert sorted(queried) == ["one/health", "one/v1/models"]
 
 
 async def test_before_the_first_routes_the_console_waits() -> None:
