@@ -8,8 +8,8 @@ if that has a port of its own.
 
 from __future__ import annotations
 
+import asyncio
 import platform
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,12 +25,16 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
 from fleet_router.routing.table import LiveRoutes, RouteTable
 from fleet_router.status.fleet_view import FleetView
+from fleet_router.status.recent import Recent
+from fleet_router.status.usage import Usage, usage_of
 from fleet_web.responses import json_response
 
 API = "/console/api"
 MAX_ROWS = 200
 """Models, requests or lines of usage in one response."""
 MAX_SEARCH = 200
+USAGE_SECONDS = 1.0
+"""Age up to which the sums of all counters are used again, whoever sees which of them."""
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
@@ -51,6 +55,7 @@ class Console:
         self._metrics = metrics
         self._view = view
         self._open_metrics = open_metrics
+        self._usage: Recent[str, Usage] = Recent(USAGE_SECONDS)
         self._files: Mapping[str, File] = load()
 
     def router(self) -> APIRouter:
@@ -122,8 +127,13 @@ class Console:
     async def usage(self, request: Request) -> Response:
         """Requests, errors and usage by key and model since the router was started, the MAX_ROWS
         with the most requests. Raises Unauthorized."""
-        visible = self._visible(self._auth.identify(request.scope["headers"]))
-        rows = usage_rows(self._metrics, visible)
+        quota = self._auth.identify(request.scope["headers"])
+        # In a thread: the counters of a large fleet would delay streams.
+        found = await self._usage.of("", lambda: asyncio.to_thread(usage_of, self._metrics))
+        if self._sees_all(quota):
+            rows = found.rows
+        else:
+            rows = found.by_key.get(quota.key.name, []) if quota is not None else []
         return _json({"usage": rows[:MAX_ROWS], "total": len(rows)})
 
     def _sees_all(self, quota: Quota | None) -> bool:
@@ -141,25 +151,6 @@ class Console:
         if self._routes.table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
         return self._routes.table
-
-
-def usage_rows(metrics: RouterMetrics, visible: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """A row for each key for which `visible` is true and each of its models."""
-    rows: defaultdict[tuple[str, str], defaultdict[str, float]]
-    rows = defaultdict(lambda: defaultdict(float))
-    for labels, number in metrics.requests.totals():
-        row = rows[labels["key"], labels["model"]]
-        row["requests"] += number
-        row["errors"] += number if int(labels["code"]) >= 400 else 0
-    for labels, number in metrics.tokens.totals():
-        rows[labels["key"], labels["model"]][f"{labels['kind']}_tokens"] += number
-    for name, counter in (("audio_seconds", metrics.audio_seconds), ("images", metrics.images)):
-        for labels, number in counter.totals():
-            rows[labels["key"], labels["model"]][name] += number
-    found = [
-        {"key": key, "model": model, **row} for (key, model), row in rows.items() if visible(key)
-    ]
-    return sorted(found, key=lambda row: row.get("requests", 0.0), reverse=True)
 
 
 def _search(request: Request) -> str:
