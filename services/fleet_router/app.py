@@ -218,7 +218,7 @@ def create_app(
     if history is not None:
         reports, held = ServerReports(pools), waiting_room.waiting
         view = FleetView(admin.models, reports, metrics, history, held, source.details)
-        console = Console(routes, auth, metrics, view, open_metrics=metrics_listener is None)
+        console = Console(routes, auth, metrics, view, open_metrics=on_main_port)
         app.include_router(console.router())
     errors.install(app)
 

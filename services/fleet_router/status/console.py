@@ -3,7 +3,7 @@
 The page is the same for everybody and has no data. The routes need a key where the models need one;
 what all callers do is for keys that may read metrics, others see their own requests and usage.
 Where no key is needed, everybody sees what /metrics shows at the same port, and nothing of others
-if that has a port of its own.
+if that has a port of its own or is switched off.
 """
 
 from __future__ import annotations

@@ -178,9 +178,11 @@ async def test_a_key_sees_its_own_requests_and_usage(routes: LiveRoutes, auth: A
         )  # fmt: skip
 
 
-async def test_without_keys_metrics_on_a_port_of_their_own_stay_there(routes: LiveRoutes) -> None:
-    for listener, shown in ((None, True), (object(), False)):
-        async with client(routes, metrics_listener=listener) as http:
+async def test_without_keys_the_console_shows_no_more_than_metrics(routes: LiveRoutes) -> None:
+    for more, shown in (
+        ({}, True), ({"metrics_listener": object()}, False), ({"with_metrics": False}, False),
+    ):  # fmt: skip
+        async with client(routes, **more) as http:
             await failed_chat(http, "acme/chat")
             data = {name: (await http.get(f"/console/api/{name}")).json() for name in DATA}
             assert data["session"]["sees_all"] is shown
