@@ -14,7 +14,7 @@ import orjson
 from fleet_kube.client import Json
 from fleet_router.routing.table import Origin
 
-PARTS = ("conditions", "coldStart", "weights", "ready", "scaling")
+PARTS = ("conditions", "coldStart", "weights", "ready")
 MAX_BYTES = 64 * 1024
 """Size of the largest that is kept; the operator writes some hundred bytes for each condition."""
 

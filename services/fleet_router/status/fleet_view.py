@@ -27,8 +27,8 @@ ENTRY_SECONDS = 1.0
 READY = ServerPhase.READY.value
 
 Details = Callable[[Origin], Mapping[str, Any] | None]
-"""What a source knows of a resource besides its route: `conditions`, `coldStart`, `weights`,
-`ready`, `scaling`, as in the status of an InferenceModel."""
+"""What a source knows of a resource besides its route: `conditions`, `coldStart`, `weights`
+and `ready`, as in the status of an InferenceModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,7 @@ class FleetView:
                  "queue_depth": report.queue_depth}
                 for endpoint, report in zip(route.endpoints, reports, strict=True)
             ] if with_load and reports else [],
-            "conditions": list(details.get("conditions") or ()),
-            "scaling": details.get("scaling"),
+            "conditions": _conditions(details, with_messages=with_load),
             "namespace": route.origin.namespace if route.origin is not None else None,
             "resource": route.origin.name if route.origin is not None else None,
             "interval_seconds": INTERVAL_SECONDS,
@@ -162,6 +161,15 @@ def _cold_start(details: Mapping[str, Any]) -> dict[str, float] | None:
         for name, spent in cold.items()
         if name.endswith("Seconds") and name != "totalSeconds" and isinstance(spent, int | float)
     }
+
+
+def _conditions(details: Mapping[str, Any], *, with_messages: bool) -> list[Entry]:
+    """The conditions of a resource. Their messages are those of scheduler, kubelet and servers, and
+    name nodes, registries and resources of others."""
+    found = [one for one in details.get("conditions") or () if isinstance(one, Mapping)]
+    if with_messages:
+        return [{**one, "message": redacted(str(one.get("message") or ""))} for one in found]
+    return [{name: one[name] for name in one if name != "message"} for one in found]
 
 
 def _manifest(route: Route) -> str:

@@ -228,6 +228,19 @@ async def test_a_model_has_its_resource_and_its_manifest_without_secrets(
         assert SECRET not in page["manifest"]
 
 
+async def test_messages_of_conditions_are_for_those_who_see_everything(
+    routes: LiveRoutes, auth: Auth
+) -> None:
+    text = f"Pulling https://u:{SECRET}@registry/image?sig={SECRET} failed on node-7."
+    condition = {"type": "Ready", "status": "False", "reason": "ImagePullFailed"}
+    source = Source(details=lambda origin: {"conditions": [{**condition, "message": text}]})
+    async with client(routes, auth, source=source) as http:
+        path = "/console/api/models/chat"
+        assert (await http.get(path, headers=login("some"))).json()["conditions"] == [condition]
+        [shown] = (await http.get(path, headers=login("monitor"))).json()["conditions"]
+        assert shown["message"] == "Pulling https://...@registry/image?... failed on node-7."
+
+
 async def test_a_start_is_shown_by_its_progress() -> None:
     live = LiveRoutes()
     spec = ModelSpec(model="acme/chat", task="chat")
