@@ -103,7 +103,7 @@ CONSOLE := build/console
 PAGE := services/fleet_console
 
 console: $(CONSOLE)/node_modules ## Check the types of the console and bundle it (needs Node)
-	cp -R $(PAGE)/web/. $(CONSOLE)/
+	rm -rf $(CONSOLE)/src && cp -R $(PAGE)/web/. $(CONSOLE)/
 	cd $(CONSOLE) && node_modules/.bin/tsc && node build.mjs $(CURDIR)/$(PAGE)/static
 
 $(CONSOLE)/node_modules: $(PAGE)/web/package.json
