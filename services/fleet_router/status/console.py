@@ -78,17 +78,15 @@ class Console:
         return page_response(found, request.headers)
 
     async def session(self, request: Request) -> Response:
-        """What the caller's key may do, and which router this is. Raises Unauthorized."""
+        """What the caller's key may do. Raises Unauthorized."""
         quota = self._auth.identify(request.scope["headers"])
         key = quota.key if quota is not None else None
         limits = key.limits.model_dump(by_alias=True, exclude_none=True) if key is not None else {}
-        return _json({
+        return self._json({
             "key": key.name if key is not None else None,
             "key_required": self._auth.required,
             "sees_all": self._sees_all(quota),
             "limits": limits,
-            "router": platform.node(),
-            "since": self._view.history.started,
         })  # fmt: skip
 
     async def fleet(self, request: Request) -> Response:
@@ -99,7 +97,7 @@ class Console:
         may_use = quota.key.may_use if quota is not None else allow_all
         found = [one for one in table.routes if search in one.model.lower() and may_use(one.model)]
         rows = await self._view.rows(table, found[:MAX_ROWS], with_load=self._sees_all(quota))
-        return _json({"models": rows, "total": len(found)})
+        return self._json({"models": rows, "total": len(found)})
 
     async def model(self, request: Request, model_id: str) -> Response:
         """One model by id or alias. Raises ModelNotFound, Unauthorized, NotReady."""
@@ -109,7 +107,7 @@ class Console:
         may_use = quota.key.may_use if quota is not None else allow_all
         if route is None or not may_use(route.model):
             raise model_not_found(table, model_id, may_use)
-        return _json(await self._view.page(table, route, with_load=self._sees_all(quota)))
+        return self._json(await self._view.page(table, route, with_load=self._sees_all(quota)))
 
     async def requests(self, request: Request) -> Response:
         """The last requests, of the model in the parameter `model` if there is one. Raises
@@ -122,7 +120,7 @@ class Console:
             return visible(one.key) and (model is None or one.model == model)
 
         found = self._view.history.requests(accept, MAX_ROWS)
-        return _json({"requests": [one._asdict() for one in found]})
+        return self._json({"requests": [one._asdict() for one in found]})
 
     async def usage(self, request: Request) -> Response:
         """Requests, errors and usage by key and model since the router was started, the MAX_ROWS
@@ -134,7 +132,13 @@ class Console:
             rows = found.rows
         else:
             rows = found.by_key.get(quota.key.name, []) if quota is not None else []
-        return _json({"usage": rows[:MAX_ROWS], "total": len(rows)})
+        return self._json({"usage": rows[:MAX_ROWS], "total": len(rows)})
+
+    def _json(self, content: dict[str, Any]) -> Response:
+        """With the router whose figures these are, and the Unix time of its start: a load balancer
+        may choose another router for each request."""
+        router = {"router": platform.node(), "since": self._view.history.started}
+        return json_response({**content, **router}, headers=HEADERS)
 
     def _sees_all(self, quota: Quota | None) -> bool:
         """Whether the caller may see what all callers do."""
@@ -158,7 +162,3 @@ def _search(request: Request) -> str:
     if len(text) > MAX_SEARCH:
         raise BadRequest(f"`search` has more than {MAX_SEARCH} characters.", param="search")
     return text.lower()
-
-
-def _json(content: Any) -> Response:
-    return json_response(content, headers=HEADERS)

@@ -1,5 +1,7 @@
 /** Requests to the router. The key is kept in sessionStorage, for this tab only. */
 
+import { noteRouter, type Router } from "./routers";
+
 const STORED = "modelfleet-key";
 const WAIT_MS = 15_000;
 
@@ -26,12 +28,15 @@ export class ApiError extends Error {
   }
 }
 
+/** JSON of the router for this page. */
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
   const timeout = AbortSignal.timeout(WAIT_MS);
   const response = await send(path, {
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
   });
-  return (await response.json()) as T;
+  const found = (await response.json()) as T & Router;
+  noteRouter(found);
+  return found;
 }
 
 export async function postJson(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
@@ -53,7 +58,8 @@ async function send(path: string, options: RequestInit): Promise<Response> {
   if (key) headers.set("authorization", `Bearer ${key}`);
   let response: Response;
   try {
-    response = await fetch(path, { ...options, headers, credentials: "omit", redirect: "error" });
+    // With cookies of this address, by which an Ingress keeps a browser at one router or logs it in.
+    response = await fetch(path, { ...options, headers, credentials: "same-origin", redirect: "error" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "The router does not respond.");

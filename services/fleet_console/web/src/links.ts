@@ -13,6 +13,11 @@ export function playLink(model: string): string {
   return `#/play/${encodeURIComponent(model)}`;
 }
 
+/** Where the data of a model is. Slashes stay as they are: some proxies refuse or redirect `%2F`. */
+export function modelPath(model: string): string {
+  return `/console/api/models/${model.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 /** The page of a fragment; the fleet for one that is unknown. */
 export function placeOf(hash: string): Place {
   const [, page, name] = /^#\/([a-z]*)(?:\/(.*))?$/.exec(hash) ?? [];

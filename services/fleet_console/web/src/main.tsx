@@ -4,12 +4,14 @@ import { render } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, getJson, hasKey, setKey } from "./api";
 import { FleetPage } from "./fleet";
+import { moment } from "./format";
 import { KeyForm } from "./key_form";
 import { placeOf, type Place } from "./links";
 import { ModelPage } from "./model";
-import { Problem } from "./parts";
+import { Notice, Problem } from "./parts";
 import { PlayPage } from "./play/page";
 import { RequestsPage } from "./requests";
+import { useRouters } from "./routers";
 import "./style.css";
 import type { Session } from "./types";
 import { UsagePage } from "./usage";
@@ -26,6 +28,7 @@ function App() {
   const [session, setSession] = useState<Session>();
   const [error, setError] = useState<ApiError>();
   const place = usePlace();
+  const routers = useRouters();
 
   const begin = useCallback(async () => {
     try {
@@ -78,12 +81,22 @@ function App() {
         ) : (
           <Problem error={error} retry={() => void begin()} />
         )}
+        {session && routers.length > 1 && (
+          <Notice>
+            Responses come from {routers.length} routers, each with its own figures:{" "}
+            {routers.map((one) => one.router).join(", ")}.
+          </Notice>
+        )}
         {session && <Page place={place} session={session} />}
       </main>
       {session && (
         <footer>
-          Figures are those of router {session.router}, since{" "}
-          {new Date(session.since * 1000).toLocaleString()}. <a href="/console/licenses.txt">Licences</a>
+          {routers.map((one) => (
+            <span key={one.router}>
+              Figures of router {one.router} since {moment(one.since)}.{" "}
+            </span>
+          ))}
+          <a href="/console/licenses.txt">Licences</a>
         </footer>
       )}
     </>

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { Charts } from "./charts";
 import { bytes, count, rate } from "./format";
-import { playLink } from "./links";
+import { modelPath, playLink } from "./links";
 import { CodeBlock, ColdStart, Notice, Problem, Scroll, State, StateOf, waiting } from "./parts";
 import { usePoll } from "./poll";
 import { RequestTable } from "./requests";
@@ -14,8 +14,7 @@ const POLL_MS = 2000;
 const REQUESTS = 20;
 
 export function ModelPage({ id, session }: { id: string; session: Session }) {
-  const path = `/console/api/models/${encodeURIComponent(id)}`;
-  const { data: model, error, again } = usePoll<Model>(path, POLL_MS);
+  const { data: model, error, again } = usePoll<Model>(modelPath(id), POLL_MS);
   return (
     <>
       <h1 tabIndex={-1}>{id}</h1>

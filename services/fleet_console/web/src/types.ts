@@ -8,9 +8,6 @@ export interface Session {
   /** Whether the key may see load, usage and requests of all callers. */
   sees_all: boolean;
   limits: Record<string, number>;
-  router: string;
-  /** Unix time at which the router was started. */
-  since: number;
 }
 
 export interface Progress {
@@ -73,7 +70,8 @@ export interface Condition {
   type: string;
   status: string;
   reason: string;
-  message: string;
+  /** Only for keys that may see everything. */
+  message?: string;
   lastTransitionTime: string;
 }
 

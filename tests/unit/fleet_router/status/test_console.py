@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -127,6 +129,8 @@ async def test_data_needs_a_valid_key(name: str, routes: LiveRoutes, auth: Auth)
         assert (await http.get(path, headers=login("wrong"))).status_code == 401
         found = await http.get(path, headers=login("some"))
         assert (found.status_code, found.headers["cache-control"]) == (200, "no-store")
+        assert found.json()["router"] == platform.node()
+        assert 0 <= time.time() - found.json()["since"] < 60
         assert "access-control-allow-origin" not in found.headers
 
 

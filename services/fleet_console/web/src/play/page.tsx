@@ -1,7 +1,7 @@
 /** The playground: a model to choose, and what its task needs. */
 
 import { useEffect, useState } from "preact/hooks";
-import { playLink } from "../links";
+import { modelPath, playLink } from "../links";
 import { Notice, Problem, StateOf } from "../parts";
 import { usePoll } from "../poll";
 import type { Fleet, ModelRow } from "../types";
@@ -17,10 +17,7 @@ export function PlayPage({ model }: { model: string | null }) {
   const listed = data?.models ?? [];
   // A model beyond the rows of the fleet is read by its id.
   const missing = data !== undefined && model !== null && !listed.some((one) => one.id === model);
-  const { data: other, error: unknown } = usePoll<ModelRow>(
-    missing ? `/console/api/models/${encodeURIComponent(model)}` : null,
-    POLL_MS,
-  );
+  const { data: other, error: unknown } = usePoll<ModelRow>(missing ? modelPath(model) : null, POLL_MS);
   const models = other ? [...listed, other] : listed;
   const chosen = model === null ? models[0] : models.find((one) => one.id === model);
   return (
