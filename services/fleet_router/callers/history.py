@@ -109,6 +109,10 @@ class History:
         one.completion_tokens += usage.completion_tokens
         one.audio_seconds += usage.audio_seconds
 
+    def now(self) -> float:
+        """The time by which intervals begin."""
+        return self._clock()
+
     def requests(self, accept: Callable[[PastRequest], bool], limit: int) -> list[PastRequest]:
         """The last `limit` of those that `accept` accepts, the newest first."""
         found: list[PastRequest] = []

@@ -76,6 +76,7 @@ class FleetView:
             "conditions": _conditions(details, with_messages=with_load),
             "namespace": route.origin.namespace if route.origin is not None else None,
             "resource": route.origin.name if route.origin is not None else None,
+            "now": self.history.now(),
             "interval_seconds": INTERVAL_SECONDS,
             "number_of_intervals": INTERVALS,
             "intervals": [asdict(one) for one in self.history.intervals(route.model)]

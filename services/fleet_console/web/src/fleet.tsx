@@ -42,11 +42,22 @@ export function FleetPage({ session }: { session: Session }) {
       )}
       {!session.sees_all && (
         <Notice>
-          Load and throughput are shown to keys with <code>metrics: true</code>.
+          {session.key_required ? (
+            <>
+              Load and throughput are shown to keys with <code>metrics: true</code>.
+            </>
+          ) : (
+            "Load and throughput are not shown without keys: this port has no metrics."
+          )}
         </Notice>
       )}
     </>
   );
+}
+
+/** Of all servers of a model: each reports its own. */
+function memoryOf(model: ModelRow): number | null {
+  return model.memory_bytes === null ? null : model.memory_bytes * Math.max(1, model.replicas.ready);
 }
 
 function Summary({ models, total }: { models: ModelRow[]; total: number }) {
@@ -56,11 +67,12 @@ function Summary({ models, total }: { models: ModelRow[]; total: number }) {
       : null;
   const ready = models.filter((model) => model.state === "ready").length;
   const tiles: [string, string][] = [
-    ["Models", count(total)],
+    // The other figures are those of the models that are shown.
+    ["Models", total > models.length ? `${count(models.length)} of ${count(total)}` : count(total)],
     ["Ready", count(ready)],
     ["In flight", count(sum((model) => model.in_flight))],
     ["Tokens/s", rate(sum((model) => model.tokens_per_second))],
-    ["Memory", bytes(sum((model) => model.memory_bytes))],
+    ["Memory", bytes(sum(memoryOf))],
   ];
   return (
     <dl class="tiles">

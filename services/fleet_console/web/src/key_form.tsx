@@ -1,4 +1,4 @@
-/** Asks for an API key. */
+/** The form for an API key. */
 
 import { useState } from "preact/hooks";
 import { setKey, type ApiError } from "./api";

@@ -20,10 +20,16 @@ export function ModelPage({ id, session }: { id: string; session: Session }) {
       <h1 tabIndex={-1}>{id}</h1>
       <Problem error={error} retry={again} />
       {model && <Facts model={model} />}
-      {model?.intervals && <Charts page={model} now={Date.now() / 1000} />}
+      {model?.intervals && <Charts page={model} now={model.now} />}
       {model && !model.intervals && (
         <Notice>
-          Charts, servers and the manifest are shown to keys with <code>metrics: true</code>.
+          {session.key_required ? (
+            <>
+              Charts, servers and the manifest are shown to keys with <code>metrics: true</code>.
+            </>
+          ) : (
+            "Charts, servers and the manifest are not shown without keys: this port has no metrics."
+          )}
         </Notice>
       )}
       {model && model.conditions.length > 0 && <Conditions conditions={model.conditions} />}

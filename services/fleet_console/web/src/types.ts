@@ -87,6 +87,8 @@ export interface ModelPage extends ModelRow {
   conditions: Condition[];
   namespace: string | null;
   resource: string | null;
+  /** Unix time of the router, whose clock the intervals follow. */
+  now: number;
   interval_seconds: number;
   number_of_intervals: number;
   intervals: Interval[] | null;

@@ -223,6 +223,7 @@ async def test_a_model_has_its_resource_and_its_manifest_without_secrets(
         assert (page["id"], page["reason"], page["wanted"]) == ("acme/chat", "Pulling", "0/1")
         assert (page["namespace"], page["resource"]) == ("team", "chat")
         assert page["conditions"] == [condition]
+        assert page["since"] <= page["now"] <= time.time()
         assert (page["progress"]["done_bytes"], page["progress"]["seconds_left"]) == (5, None)
         assert page["stages"] == {"schedule": 1.0, "load": 2.5}
         manifest = yaml.safe_load(page["manifest"])
