@@ -46,6 +46,11 @@ def test_an_adapter_in_pefts_format_is_converted(tmp_path: Path, family: str) ->
         ({"rank_pattern": {"q_proj": 2}}, "has rank_pattern"),
         ({"bias": "all"}, "has bias"),
         ({"r": None}, "no rank"),
+        ({"lora_alpha": float("nan")}, "no positive lora_alpha"),
+        ({"lora_alpha": 0}, "no positive lora_alpha"),
+        ({"lora_alpha": True}, "no positive lora_alpha"),
+        ({"alora_invocation_tokens": [1, 2]}, "has alora_invocation_tokens"),
+        ({"r": 8}, r"has the shape .*, which is not one of rank 8"),
     ],
 )
 def test_what_is_not_converted_is_refused(
@@ -68,6 +73,50 @@ def test_tensors_and_architectures_that_are_not_converted(tmp_path: Path) -> Non
     save_file(load_file(path) | extra, path)
     base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
     with pytest.raises(LoadError, match=r"holds the tensor base_model.model.lm_head.weight"):
+        lora("sql", folder, base, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", (), "has the shape"),
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", (4,), "has the shape"),
+        ("model.layers.0.self_attn.q_proj.lora_B.weight", (0, 4), "has the shape"),
+        ("model.layers.0.self_attn.q_proj.lora_B.weight", (30, 4), "30 rows for 4 heads"),
+        ("model.layers.9.self_attn.q_proj.lora_A.weight", (4, 64), "holds the tensor"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_the_model(
+    tmp_path: Path, name: str, shape: tuple[int, ...], words: str
+) -> None:
+    folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.LLAMA, 3)
+    path = folder / "adapter_model.safetensors"
+    changed = {f"base_model.model.{name}": np.zeros(shape, np.float32)}
+    save_file(load_file(path) | changed, path)
+    base = {"general.architecture": "llama", "llama.block_count": 2,
+            "llama.attention.head_count": 4}  # fmt: skip
+    with pytest.raises(LoadError, match=words):
+        lora("sql", folder, base, tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, 0, "2", 1 << 40])
+def test_a_model_without_a_usable_number_of_layers_or_heads(tmp_path: Path, value: Any) -> None:
+    folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.LLAMA, 3)
+    base = {"general.architecture": "llama", "llama.block_count": 2,
+            "llama.attention.head_count": 4}  # fmt: skip
+    for name in ("llama.block_count", "llama.attention.head_count"):
+        with pytest.raises(LoadError, match=f"gives no {name}"):
+            lora("sql", folder, {**base, name: value}, tmp_path)
+
+
+def test_a_weight_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.QWEN3, 3)
+    path = folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    save_file(tensors | {name.removeprefix("base_model.model."): tensors[name]}, path)
+    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    with pytest.raises(LoadError, match="holds the tensor"):
         lora("sql", folder, base, tmp_path)
 
 
