@@ -24,6 +24,8 @@ GROWN_BYTES = 16 << 20
 """Growth of the resident memory from which on it is worth looking for freed memory."""
 BUSY_BYTES = 64 << 20
 """Growth from which on a busy server drops pages of weight files: some are read again at once."""
+MOST_DROPS = 3
+"""Checks in a row after which what is resident again counts as in use."""
 
 
 class Action(Enum):
@@ -55,6 +57,8 @@ class IdleMemory:
         self._folder = folder
         self._after = 0.0
         """Resident bytes after the last check that gave memory back."""
+        self._drops = 0
+        """Checks in a row that dropped pages of a busy server."""
         self._released = True
 
     async def keep(self) -> None:
@@ -77,6 +81,10 @@ class IdleMemory:
         idle = self._state.idle_seconds
         if idle < CHECK_SECONDS:
             self._released = False
+        if self._drops == MOST_DROPS and idle < CHECK_SECONDS:
+            # An engine that computes with the mapped weights reads all of them again every time.
+            self._after = max(self._after, memory.resident_bytes())
+            self._drops = 0
         grown = memory.resident_bytes() - self._after
         after = self._state.spec.cache.release_after
         found = action(idle, grown, after, released=self._released)
@@ -88,6 +96,7 @@ class IdleMemory:
                 self._after = 0.0  # the model may do so in a thread of its own: trim at next check
         elif found is not Action.NOTHING:
             await asyncio.to_thread(self._trim, freed=found is Action.TRIM)
+        self._drops = self._drops + 1 if found is Action.DROP else 0
 
     def _trim(self, *, freed: bool = True) -> None:
         memory.release_files(self._folder)

@@ -13,6 +13,7 @@ from fleet_server.startup.idle_memory import (
     BUSY_BYTES,
     CHECK_SECONDS,
     GROWN_BYTES,
+    MOST_DROPS,
     Action,
     IdleMemory,
     action,
@@ -90,8 +91,35 @@ async def test_a_busy_server_drops_pages_of_files_that_were_read_again(
     state.set_ready(Model())
     monkeypatch.setattr(state, "_admission", idle)
     await kept.after_loading()
-    for grown, times in ((32 << 20, 1), (80 << 20, 2), (120 << 20, 2), (160 << 20, 3)):
-        resident[0] = (100 << 20) + grown
+    for grown, times in ((32, 1), (80, 2), (120, 2), (160, 3)):
+        resident[0] = (100 + grown) << 20
+        await kept.check()
+        assert len(dropped) == times
+    state.close()
+
+
+async def test_a_busy_server_does_not_drop_pages_in_use_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of llama.cpp, which computes with the mapped file."""
+    state, idle = ServerState(ModelSpec.model_validate({"model": "m"}), 1), Idle()
+    kept = IdleMemory(state, tmp_path)
+    resident = [100 << 20]
+    dropped: list[Path] = []
+
+    def release(folder: Path) -> None:
+        dropped.append(folder)
+        resident[0] = 100 << 20
+
+    monkeypatch.setattr(idle_memory.memory, "release_files", release)
+    monkeypatch.setattr(idle_memory.memory, "resident_bytes", lambda: resident[0])
+    state.set_ready(Model())
+    monkeypatch.setattr(state, "_admission", idle)
+    busy = [*range(1, MOST_DROPS + 1), MOST_DROPS, MOST_DROPS]
+    for seconds, times in [*((0, each) for each in busy), (CHECK_SECONDS, MOST_DROPS),
+                           (0, MOST_DROPS)]:  # fmt: skip
+        idle.idle_seconds = seconds
+        resident[0] = 1100 << 20
         await kept.check()
         assert len(dropped) == times
     state.close()
