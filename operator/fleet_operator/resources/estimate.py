@@ -47,12 +47,7 @@ def as_served(spec: ModelSpec) -> ModelSpec:
 def parameters(spec: ModelSpec) -> int | None:
     """The largest number of parameters in the names of model and source, such as `0.6B` or `8x7B`;
     None if there is none."""
-    text = f"{spec.model} {spec.source or ''}".lower()
-    found = [
-        float(experts or 1) * float(number) * _SCALE[unit]
-        for experts, number, unit in _PARAMETERS.findall(text)
-    ]
-    return int(min(max(found), MOST_PARAMETERS)) if found else None
+    return _parameters_in(f"{spec.model} {spec.source or ''}")
 
 
 def memory(spec: ModelSpec) -> int:
@@ -60,6 +55,11 @@ def memory(spec: ModelSpec) -> int:
     count = parameters(spec)
     unknown = UNKNOWN_FOREIGN if spec.is_foreign else UNKNOWN_WEIGHTS
     weights = unknown if count is None else count * _bytes_per_parameter(spec)
+    if (draft := spec.speculative.draft) is not None:
+        # A draft model is smaller than the model, or it would gain nothing.
+        smaller = _parameters_in(draft.source)
+        each = _bytes_per_parameter(spec)
+        weights += weights if smaller is None else min(weights, smaller * each)
     chat = spec.cache.kv_bytes if spec.task is Task.CHAT else 0
     vectors = 0
     if spec.task is Task.EMBEDDING:
@@ -91,6 +91,14 @@ def scratch(spec: ModelSpec) -> int:
 def gibibytes(size: float) -> str:
     """A quantity, rounded up."""
     return f"{-int(-size // GIB)}Gi"
+
+
+def _parameters_in(text: str) -> int | None:
+    found = [
+        float(experts or 1) * float(number) * _SCALE[unit]
+        for experts, number, unit in _PARAMETERS.findall(text.lower())
+    ]
+    return int(min(max(found), MOST_PARAMETERS)) if found else None
 
 
 def _bytes_per_parameter(spec: ModelSpec) -> int:
