@@ -131,7 +131,8 @@ def test_a_thousand_random_cancellations_release_everything(start: Start) -> Non
     assert loop.active <= 1  # the very last one may be about to leave
     gc.collect()
     assert [row for row in rows if row() is not None] == []
-    assert max(resident) - min(resident) < 30 << 20
+    # Growth only: a busy machine takes pages of mapped files away.
+    assert max(resident) - resident[0] < 30 << 20
 
 
 def test_cancel_stops_at_the_next_step_and_frees_the_place(start: Start) -> None:
