@@ -236,9 +236,12 @@ def test_a_step_without_enough_memory_fails_the_newest_sequence_only(
 
 def test_any_other_failure_ends_every_sequence(start: Start, model: LlamaForCausalLM) -> None:
     error = RuntimeError("device-side assert")
-    loop = start(Failing(model, error, lambda kind, rows: kind == "step" and rows == 2))
-    answers = [Answer(loop, 8, 300) for _ in range(8)]
-    assert [answer.end().error for answer in answers] == [error] * 8
+    forward = Failing(model, error, lambda kind, _: kind == "step")
+    forward.armed = False
+    loop = start(forward)
+    answers = [Answer(loop, 8, 3000) for _ in range(6)]
+    forward.armed = True  # now that all are submitted: a broken loop refuses more
+    assert [answer.end().error for answer in answers] == [error] * 6
     assert loop.broken
     with pytest.raises(NotReady):
         Answer(loop)
