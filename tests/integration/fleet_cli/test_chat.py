@@ -27,7 +27,9 @@ class Terminal:
 
     def __init__(self, *arguments: str) -> None:
         code = (
-            "import os; os.login_tty(0)\n"
+            "import os, signal; os.login_tty(0)\n"
+            # As in a terminal, also where the tests run in the background, which ignores it.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from fleet_cli.main import main; main()"
         )  # fmt: skip
         self.fd, side = pty.openpty()
