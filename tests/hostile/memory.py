@@ -10,6 +10,7 @@ from typing import Self
 import psutil
 
 MIB = 1024 * 1024
+WEIGHTS = (".bin", ".gguf", ".safetensors")
 RESET_PEAK = "5"
 """Written to clear_refs, it sets the peak to the present size (proc_pid_clear_refs(5))."""
 
@@ -28,7 +29,7 @@ class Peaks:
     def __enter__(self) -> Self:
         for name, process in self._processes.items():
             reset_peak(process.pid)
-            self._before[name] = process.memory_info().rss
+            self._before[name] = process.memory_info().rss + dropped(process)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,6 +44,16 @@ class Peaks:
         return [f"{name} ended" for name in ended] + [
             f"{name} grew by {grew:.0f} MiB" for name, grew in grown.items()
         ]
+
+
+def dropped(process: psutil.Process) -> int:
+    """Bytes of mapped weight files that are not resident: a server drops them when it is idle, and
+    reading them again is no growth."""
+    if not psutil.LINUX:
+        return 0
+    return sum(
+        each.size - each.rss for each in process.memory_maps() if each.path.endswith(WEIGHTS)
+    )
 
 
 def reset_peak(pid: int) -> None:
