@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fleet_cli.client.output import errors, safe, tolerant_streams
-from fleet_contract.settings import BY_NAME
+from fleet_cli.fleet_folder import Port, entries_of, entry_of, folder_of
 
 ROUTER = "router"
 FOLLOW_SECONDS = 0.2
@@ -29,15 +28,12 @@ def logs(
     ] = ROUTER,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what is added.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Last lines to print.")] = 100,
-    port: Annotated[
-        int | None, typer.Option(help="Port of the fleet's router (PORT).", min=1, max=65535)
-    ] = None,
+    port: Port = None,
 ) -> None:
     """Print the log of a model, from the folder `run` of the fleet."""
     tolerant_streams()
     with errors("logs"):
-        number = BY_NAME["PORT"].read(os.environ) if port is None else port
-        files = log_files(Path("run") / str(number), model)
+        files = log_files(folder_of(port), model)
         try:
             for line in printed(files, lines, follow=follow):
                 print(safe(line), flush=True)
@@ -47,36 +43,24 @@ def logs(
 
 def log_files(folder: Path, model: str) -> list[Path]:
     """The log files of a model's servers. Raises ValueError if there are none."""
-    try:
-        entries = json.loads((folder / "routes.json").read_text())["models"]
-    except (OSError, KeyError, TypeError):
-        raise ValueError(
-            f"{folder} has no fleet: start it here with `modelfleet up`, or name its --port"
-        ) from None
+    from fleet_local.routes_file import server_names
+
+    entries = entries_of(folder)
     if model == ROUTER:
         return [folder / f"{ROUTER}.log"]
-    specs = [entry["spec"] for entry in entries]
-    for spec in specs:
-        if model in (spec["model"], *spec.get("aliases", [])):
-            name = file_name(spec["model"])
-            # Not those of another model, such as `acme/two-1b` beside `acme/two`.
-            own = re.compile(re.escape(name) + r"(-[0-9]+)?\.log")
-            others = {file_name(each["model"]) for each in specs if each is not spec}
-            if present := [
-                path
-                for path in sorted(folder.glob("*.log"))
-                if own.fullmatch(path.name) and path.stem not in others
-            ]:
-                return present
-            raise ValueError(f"{spec['model']} has no log yet: it was not started, or LOG_FORMAT"
-                             " is text")  # fmt: skip
-    known = ", ".join(spec["model"] for spec in specs)
-    raise ValueError(f"the fleet has no model {model!r}; its models: {known}")
-
-
-def file_name(model: str) -> str:
-    """The name of a model's log without its suffix, as in `fleet_local.routes_file`."""
-    return model.replace("/", "--").replace(":", "-")
+    identifier = entry_of(entries, model)["spec"]["model"]
+    names = {one["spec"]["model"]: server_names(one["spec"]["model"], 1)[0] for one in entries}
+    # Not those of another model, such as `acme/two-1b` beside `acme/two`.
+    own = re.compile(re.escape(names.pop(identifier)) + r"(-[0-9]+)?\.log")
+    others = set(names.values())
+    present = [
+        path
+        for path in sorted(folder.glob("*.log"))
+        if own.fullmatch(path.name) and path.stem not in others
+    ]
+    if not present:
+        raise ValueError(f"{identifier} has no log yet: it was not started, or LOG_FORMAT is text")
+    return present
 
 
 def printed(

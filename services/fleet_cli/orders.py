@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from fleet_cli.client.output import errors, safe
-from fleet_contract.settings import BY_NAME
+from fleet_cli.fleet_folder import Entry, Port, entries_of, entry_of, folder_of
 from fleet_contract.status import Phase
 
 load_app = typer.Typer(add_completion=False)
@@ -23,9 +21,6 @@ TAKEN_SECONDS = 10.0
 """A fleet takes orders five times a second."""
 
 Model = Annotated[str, typer.Argument(help="Id or alias of a model of the fleet.")]
-Port = Annotated[
-    int | None, typer.Option(help="Port of the fleet's router (PORT).", min=1, max=65535)
-]
 Wait = Annotated[bool, typer.Option(help="Wait until it is done.")]
 
 
@@ -47,8 +42,7 @@ def order(model: str, port: int | None, *, wait: bool, is_load: bool) -> None:
     """Give the order. Raises ValueError if it fails, and OSError."""
     from fleet_local.demand import orders
 
-    number = BY_NAME["PORT"].read(os.environ) if port is None else port
-    folder = Path("run") / str(number)
+    folder = folder_of(port)
     identifier = found(folder, model)["spec"]["model"]
     until_taken(folder, orders.give(folder, orders.Order(identifier, load=is_load)))
     shown = ""
@@ -100,20 +94,11 @@ def until_taken(folder: Path, path: Path) -> None:
     time.sleep(2 * POLL_SECONDS)  # the routes follow the order
 
 
-def found(folder: Path, model: str) -> dict[str, Any]:
-    """The entry of a model in the routes of the fleet. Raises ValueError without one."""
-    try:
-        entries = json.loads((folder / "routes.json").read_text())["models"]
-    except (OSError, KeyError, TypeError):
-        raise ValueError(
-            f"{folder} has no fleet: start it here with `modelfleet up`, or name its --port"
-        ) from None
-    for entry in entries:
-        spec = entry["spec"]
-        if model in (spec["model"], *spec.get("aliases", [])):
-            if spec.get("stopped") or spec.get("engine") == "remote":
-                raise ValueError(f"{spec['model']} is stopped or remote")
-            ours: dict[str, Any] = entry
-            return ours
-    known = ", ".join(entry["spec"]["model"] for entry in entries)
-    raise ValueError(f"the fleet has no model {model!r}; its models: {known}")
+def found(folder: Path, model: str) -> Entry:
+    """The entry of a model that can be started, in the routes of the fleet. Raises ValueError
+    without one."""
+    entry = entry_of(entries_of(folder), model)
+    spec = entry["spec"]
+    if spec.get("stopped") or spec.get("engine") == "remote":
+        raise ValueError(f"{spec['model']} is stopped or remote")
+    return entry

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_cli.client.output import new_table
 from fleet_cli.status_rows import FIELDS, Counters, Row, counters, rows
 from fleet_contract.names import PATH_LOAD, PATH_METRICS
 
@@ -112,12 +113,9 @@ def show(found: list[Row], output: Output, *, again: bool) -> None:
         return
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in FIELDS:
-        table.add_column(name.replace("_", " "), overflow="fold")
+    table = new_table(FIELDS)
     for row in found:
         table.add_row(*(escape(cell) for cell in row.cells()))
     if again:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_cli.client.output import new_table
+from fleet_cli.fleet_folder import ROOT, entries_of
 from fleet_cli.selection import environment, known_models, usage_errors
 from fleet_contract.safe_text import printable
 
@@ -47,12 +49,9 @@ def list_weights(
             print("\t".join(row))
         return
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    table = new_table(COLUMNS, right=("size",))
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console()
@@ -77,7 +76,7 @@ def rm(
     store = _store("rm", models_dir)
     with usage_errors("rm"):
         chosen = matching(models, listed(store))
-        used = in_use(Path("run"))
+        used = in_use(ROOT)
     failed = False
     for one in chosen:
         if one.name in used or not delete(store, one):
@@ -114,7 +113,7 @@ def in_use(root: Path) -> set[str]:
     for path in root.glob("*/routes.json"):
         if not is_locked(path.parent):
             continue
-        for entry in json.loads(path.read_text())["models"]:
+        for entry in entries_of(path.parent):
             spec = ModelSpec.model_validate(entry["spec"])
             names |= {folder_name(each) for each in (spec, *companions(spec))}
     return names

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_cli.client.options import KEY_ENV, LOCAL, BaseUrl, KeyEnv
+from fleet_cli.client.output import new_table
 from fleet_cli.status import connected
 from fleet_cli.status_rows import FIELDS, UNKNOWN, Counters, Row
 
@@ -90,14 +91,9 @@ def live(read: Read, seconds: float, times: int | None) -> None:
 def view(rows: Sequence[Row]) -> RenderableType:
     """A table, with the totals above it."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in FIELDS:
-        table.add_column(
-            name.replace("_", " "), justify="right" if name in NUMBERS else "left", overflow="fold"
-        )
+    table = new_table(FIELDS, right=NUMBERS)
     for row in busiest_first(rows):
         table.add_row(*map(Text, row.cells()), style=STYLES.get(row.state, "yellow"))
     return Group(Text(totals(rows)), Text(), table)

@@ -1,14 +1,18 @@
-"""What the commands print: text that cannot control a terminal, and errors."""
+"""What the commands print: text that cannot control a terminal, tables, and errors."""
 
 from __future__ import annotations
 
 import io
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def tolerant_streams() -> None:
@@ -29,6 +33,18 @@ def safe(text: str) -> str:
         else character
         for character in text
     )
+
+
+def new_table(columns: Iterable[str], right: Collection[str] = ()) -> Table:
+    """A table without rows for a terminal; the columns in `right` are aligned on the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(
+            name.replace("_", " "), justify="right" if name in right else "left", overflow="fold"
+        )
+    return table
 
 
 def complain(command: str, error: Exception) -> None:
