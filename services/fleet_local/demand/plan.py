@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.demand import budget as memory
-from fleet_local.demand.decide import at_once
+from fleet_local.demand.decide import at_once, room_for
 from fleet_local.demand.member import Member
 from fleet_local.demand.preparer import Preparer
 from fleet_local.demand.supervisor import too_big
@@ -62,8 +62,8 @@ def first(members: Sequence[Member], budget: int, *, on_demand: bool) -> list[Me
     decision = at_once([each.candidate() for each in eager], budget)
     for name in decision.too_big:
         member = next(each for each in eager if each.spec.model == name)
-        pinned = sum(each.size for each in members if each.pinned and each is not member)
-        member.fail(too_big(member.size, budget - pinned, budget))
+        room = room_for(member.candidate(), [each.candidate() for each in members], budget)
+        member.fail(too_big(member.size, room, budget))
         if member.pinned or len(decision.too_big) == len(members):
             raise StartError(
                 f"{name} {member.failure}.",

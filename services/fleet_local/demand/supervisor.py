@@ -103,9 +103,7 @@ class Supervisor:
         candidates = [each.candidate() for each in members.values()]
         decision = decide(candidates, self._budget)
         for name in decision.too_big:
-            room = next(
-                room_for(each, candidates, self._budget) for each in candidates if each.name == name
-            )
+            room = room_for(members[name].candidate(), candidates, self._budget)
             members[name].fail(too_big(members[name].size, room, self._budget))
         for member in members.values():
             if member.is_wanted and member.prepared is None and member.weights is None:
