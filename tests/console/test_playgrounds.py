@@ -19,6 +19,11 @@ def play(console: Console, model: str) -> Any:
     return console.open(f"play/{model.replace('/', '%2F')}")
 
 
+def send(page: Any, text: str) -> None:
+    page.get_by_label("Message").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
 def test_a_chat_streams_and_remembers(console: Console) -> None:
     page = play(console, CHAT)
     page.get_by_text("Parameters").click()
@@ -30,8 +35,7 @@ def test_a_chat_streams_and_remembers(console: Console) -> None:
     answer = page.locator("article.assistant").first
     answer.get_by_text("Paris").wait_for()
     answer.get_by_text(re.compile(r"first token .* tokens/s .* tokens")).wait_for()
-    message.fill("And of Italy?")
-    page.get_by_role("button", name="Send").click()
+    send(page, "And of Italy?")
     page.locator("article.assistant .figures").nth(1).wait_for()
     page.get_by_role("status").get_by_text("The answer is complete.").wait_for(state="attached")
     assert page.locator("article.user").count() == 2
@@ -42,8 +46,7 @@ def test_a_chat_streams_and_remembers(console: Console) -> None:
 
 def test_a_stream_can_be_stopped_and_its_text_stays(console: Console, fleet: Fleet) -> None:
     page = play(console, CHAT)
-    page.get_by_label("Message").fill(LONG)
-    page.get_by_role("button", name="Send").click()
+    send(page, LONG)
     answer = page.locator("article.assistant")
     answer.locator("p.text", has_text=re.compile(".{40}", re.DOTALL)).wait_for()
     page.get_by_role("button", name="Stop").click()
@@ -59,20 +62,17 @@ def test_errors_are_shown_with_their_reason(console: Console) -> None:
     page = play(console, CHAT)
     page.get_by_text("Parameters").click()
     page.get_by_label("Temperature").fill("9")
-    page.get_by_label("Message").fill("Hi.")
-    page.get_by_role("button", name="Send").click()
+    send(page, "Hi.")
     page.get_by_role("alert").get_by_text("temperature").wait_for()
     assert console.violations() == []
     page.get_by_label("Temperature").fill("0")
     page.get_by_role("button", name="Try again").click()
     page.locator("article.assistant .figures").get_by_text("tokens").wait_for()
     page.get_by_label("Tools (JSON)").fill("{")
-    page.get_by_label("Message").fill("Hi.")
-    page.get_by_role("button", name="Send").click()
+    send(page, "Hi.")
     page.get_by_role("alert").get_by_text("not valid JSON").wait_for()
     page.locator(".chooser select").select_option(STOPPED)
-    page.get_by_label("Message").fill("Hi.")
-    page.get_by_role("button", name="Send").click()
+    send(page, "Hi.")
     page.get_by_role("alert").get_by_text("is stopped").wait_for()
 
 
@@ -83,8 +83,7 @@ def test_calls_of_tools_are_shown_and_get_results(console: Console) -> None:
     page.get_by_label("Most tokens").fill("60")
     page.get_by_role("button", name="Insert an example").click()
     page.get_by_label("Tool choice").select_option("required")
-    page.get_by_label("Message").fill("What is the weather in Paris?")
-    page.get_by_role("button", name="Send").click()
+    send(page, "What is the weather in Paris?")
     page.locator(".call").get_by_text("get_weather").first.wait_for()
     result = page.get_by_label("Result of get_weather").first
     result.wait_for()
@@ -100,8 +99,7 @@ def test_markup_in_messages_stays_text(console: Console) -> None:
     page = play(console, CHAT)
     page.get_by_text("Parameters").click()
     page.get_by_label("Most tokens").fill("8")
-    page.get_by_label("Message").fill("<img src=x onerror=alert(1)> Hi.")
-    page.get_by_role("button", name="Send").click()
+    send(page, "<img src=x onerror=alert(1)> Hi.")
     page.locator("article.user").get_by_text("<img src=x").wait_for()
     page.locator("article.assistant .figures").get_by_text("tokens").wait_for()
     assert page.locator("article img").count() == 0

@@ -26,7 +26,6 @@ export function ChatPlay({ model }: { model: ModelRow }) {
   const [images, setImages] = useState<string[]>([]);
   const [parameters, setParameters] = useState(NO_PARAMETERS);
   const [answer, setAnswer] = useState<Answer>();
-  const [error, setError] = useState<ApiError>();
   const request = useRequest();
   const pending = pendingCalls(turns);
   const bottom = useRef<HTMLDivElement>(null);
@@ -40,11 +39,10 @@ export function ChatPlay({ model }: { model: ModelRow }) {
     try {
       fields = fieldsOf(parameters);
     } catch {
-      setError(new ApiError(400, "The tools are not valid JSON."));
+      request.setError(new ApiError(400, "The tools are not valid JSON."));
       return;
     }
     setTurns(asked);
-    setError(undefined);
     setAnswer(EMPTY);
     const system: Message[] = parameters.system.trim() ? [{ role: "system", content: parameters.system }] : [];
     const signal = request.begin();
@@ -58,7 +56,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
       complete = true;
     } catch (problem) {
       if (signal.aborted) cut = "stopped";
-      else setError(problem instanceof ApiError ? problem : new ApiError(0, String(problem)));
+      else request.setError(problem instanceof ApiError ? problem : new ApiError(0, String(problem)));
       if (!signal.aborted && (got.text || got.calls.length)) cut = "broken off";
     } finally {
       request.end();
@@ -82,7 +80,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
   };
   const clear = () => {
     setTurns([]);
-    setError(undefined);
+    request.setError(undefined);
   };
   return (
     <>
@@ -98,7 +96,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
       <p class="sr-only" role="status">
         {request.running ? "The answer is being generated." : turns.at(-1)?.message.role === "assistant" ? "The answer is complete." : ""}
       </p>
-      <Problem error={error} retry={() => void ask(withoutAnswer(turns))} />
+      <Problem error={request.error} retry={() => void ask(withoutAnswer(turns))} />
       {pending.length > 0 && !request.running && (
         <ToolResults calls={pending} send={(messages) => void ask([...turns, ...messages.map((message) => ({ message }))])} />
       )}

@@ -1,7 +1,7 @@
 /** Embeddings: how similar texts are, as a heat map. */
 
 import { useState } from "preact/hooks";
-import { ApiError, postJson } from "../api";
+import { postJson } from "../api";
 import { Problem, Scroll } from "../parts";
 import type { ModelRow } from "../types";
 import { useRequest } from "./page";
@@ -21,15 +21,13 @@ interface Result {
 export function EmbeddingPlay({ model }: { model: ModelRow }) {
   const [typed, setTyped] = useState(EXAMPLE);
   const [result, setResult] = useState<Result>();
-  const [error, setError] = useState<ApiError>();
   const request = useRequest();
   const texts = typed.split("\n").filter((line) => line.trim());
 
-  const compare = async () => {
-    setError(undefined);
-    const started = performance.now();
-    try {
-      const response = await postJson("/v1/embeddings", { model: model.id, input: texts }, request.begin());
+  const compare = () =>
+    request.run(async (signal) => {
+      const started = performance.now();
+      const response = await postJson("/v1/embeddings", { model: model.id, input: texts }, signal);
       const body = (await response.json()) as { data: { embedding: number[] }[]; usage: { prompt_tokens: number } };
       const vectors = body.data.map((one) => one.embedding);
       setResult({
@@ -39,12 +37,7 @@ export function EmbeddingPlay({ model }: { model: ModelRow }) {
         tokens: body.usage.prompt_tokens,
         ms: performance.now() - started,
       });
-    } catch (problem) {
-      if (problem instanceof ApiError) setError(problem);
-    } finally {
-      request.end();
-    }
-  };
+    });
   return (
     <>
       <form
@@ -65,7 +58,7 @@ export function EmbeddingPlay({ model }: { model: ModelRow }) {
           {texts.length > MAX_TEXTS && <span role="alert">At most {MAX_TEXTS} texts are compared.</span>}
         </div>
       </form>
-      <Problem error={error} retry={() => void compare()} />
+      <Problem error={request.error} retry={() => void compare()} />
       {result && <HeatMap result={result} />}
     </>
   );

@@ -1,6 +1,7 @@
 /** The playground: a model to choose, and what its task needs. */
 
 import { useEffect, useState } from "preact/hooks";
+import { ApiError } from "../api";
 import { modelPath, playLink } from "../links";
 import { Notice, Problem, StateOf } from "../parts";
 import { usePoll } from "../poll";
@@ -66,18 +67,34 @@ function Play({ model }: { model: ModelRow }) {
   }
 }
 
-/** One request at a time, which ends when the page is left. */
+/** One request at a time, which ends when the page is left, and its error. */
 export function useRequest() {
   const [stop, setStop] = useState<AbortController>();
+  const [error, setError] = useState<ApiError>();
   useEffect(() => () => stop?.abort(), [stop]);
+  const begin = () => {
+    const made = new AbortController();
+    setStop(made);
+    setError(undefined);
+    return made.signal;
+  };
+  const end = () => setStop(undefined);
   return {
     running: stop !== undefined,
-    begin: () => {
-      const made = new AbortController();
-      setStop(made);
-      return made.signal;
-    },
-    end: () => setStop(undefined),
+    error,
+    setError,
+    begin,
+    end,
     stop: () => stop?.abort(),
+    /** Do `work` as the request; only an ApiError is shown. */
+    run: async (work: (signal: AbortSignal) => Promise<void>) => {
+      try {
+        await work(begin());
+      } catch (problem) {
+        if (problem instanceof ApiError) setError(problem);
+      } finally {
+        end();
+      }
+    },
   };
 }

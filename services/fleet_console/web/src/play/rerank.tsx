@@ -1,7 +1,7 @@
 /** Rerank: documents in the order of their relevance to a query. */
 
 import { useState } from "preact/hooks";
-import { ApiError, postJson } from "../api";
+import { postJson } from "../api";
 import { Problem } from "../parts";
 import type { ModelRow } from "../types";
 import { useRequest } from "./page";
@@ -22,22 +22,15 @@ export function RerankPlay({ model }: { model: ModelRow }) {
   const [query, setQuery] = useState(QUERY);
   const [typed, setTyped] = useState(DOCUMENTS);
   const [ranked, setRanked] = useState<Ranked[]>();
-  const [error, setError] = useState<ApiError>();
   const request = useRequest();
   const documents = typed.split("\n").filter((line) => line.trim());
 
-  const rank = async () => {
-    setError(undefined);
-    try {
-      const response = await postJson("/v1/rerank", { model: model.id, query, documents }, request.begin());
+  const rank = () =>
+    request.run(async (signal) => {
+      const response = await postJson("/v1/rerank", { model: model.id, query, documents }, signal);
       const body = (await response.json()) as { results: { index: number; relevance_score: number }[] };
       setRanked(body.results.map((one) => ({ text: documents[one.index] ?? "", score: one.relevance_score })));
-    } catch (problem) {
-      if (problem instanceof ApiError) setError(problem);
-    } finally {
-      request.end();
-    }
-  };
+    });
   return (
     <>
       <form
@@ -59,7 +52,7 @@ export function RerankPlay({ model }: { model: ModelRow }) {
           Rank
         </button>
       </form>
-      <Problem error={error} retry={() => void rank()} />
+      <Problem error={request.error} retry={() => void rank()} />
       {ranked && (
         <section class="card">
           <h2>Result</h2>

@@ -28,13 +28,12 @@ export function SpeechPlay({ model }: { model: ModelRow }) {
   const [translate, setTranslate] = useState(false);
   const [transcript, setTranscript] = useState<Transcript>();
   const [seconds, setSeconds] = useState(0);
-  const [error, setError] = useState<ApiError>();
   const request = useRequest();
   const choose = (chosen: Blob) => {
     setRecording(chosen);
     setTranscript(undefined);
   };
-  const recorder = useRecorder(choose, (text) => setError(new ApiError(0, text)));
+  const recorder = useRecorder(choose, (text) => request.setError(new ApiError(0, text)));
   useEffect(() => {
     if (!recording) return;
     const made = URL.createObjectURL(recording);
@@ -44,7 +43,6 @@ export function SpeechPlay({ model }: { model: ModelRow }) {
 
   const transcribe = async () => {
     if (!recording) return;
-    setError(undefined);
     const form = new FormData();
     form.set("model", model.id);
     form.set("response_format", "verbose_json");
@@ -52,16 +50,12 @@ export function SpeechPlay({ model }: { model: ModelRow }) {
     if (language.trim() && !translate) form.set("language", language.trim());
     form.set("file", recording, recording instanceof File ? recording.name : "recording.webm");
     const path = translate ? "/v1/audio/translations" : "/v1/audio/transcriptions";
-    const started = performance.now();
-    try {
-      const response = await postForm(path, form, request.begin());
+    await request.run(async (signal) => {
+      const started = performance.now();
+      const response = await postForm(path, form, signal);
       setTranscript((await response.json()) as Transcript);
       setSeconds((performance.now() - started) / 1000);
-    } catch (problem) {
-      if (problem instanceof ApiError) setError(problem);
-    } finally {
-      request.end();
-    }
+    });
   };
   return (
     <>
@@ -114,7 +108,7 @@ export function SpeechPlay({ model }: { model: ModelRow }) {
           )}
         </div>
       </form>
-      <Problem error={error} retry={recording ? () => void transcribe() : undefined} />
+      <Problem error={request.error} retry={recording ? () => void transcribe() : undefined} />
       {transcript && <TranscriptView transcript={transcript} url={url} seconds={seconds} />}
     </>
   );
