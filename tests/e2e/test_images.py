@@ -15,7 +15,7 @@ from harness.netns import Namespace
 
 KINDS = ("operator", "router", "server", "client")
 SERVING = ("operator", "router", "server")
-MEGABYTES = 720
+MEGABYTES = 740
 """Limit for the server's CPU flavour, unpacked and without weights."""
 
 ReadImage = Callable[[str], "ImageContents"]

@@ -76,11 +76,11 @@ def test_a_mark_has_the_requests_that_ran_during_it(stub: Any) -> None:
 
 def test_latencies_are_those_of_valid_responses(stub: Any) -> None:
     stub.how.status = 500
-    with Driver(Plan(stub.url, rate=1000, max_requests=2), [CHAT]) as driver:
+    with Driver(Plan(stub.url, rate=1000), [CHAT]) as driver:
         driver.wait_for_requests(2)
     assert driver.report().slices["whole"]["chat"].p50 is None
     stub.how.status = 200
-    with Driver(Plan(stub.url, rate=1000, max_requests=2), [CHAT]) as driver:
+    with Driver(Plan(stub.url, rate=1000), [CHAT]) as driver:
         driver.wait_for_requests(2)
     found = driver.report().slices["whole"]["chat"]
     assert found.p50 is not None
