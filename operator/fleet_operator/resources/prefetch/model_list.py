@@ -18,10 +18,10 @@ from fleet_operator.resources.volumes import FILES_BYTES
 
 FIELDS = (
     "model", "task", "source", "sha256", "weights", "s3", "engine", "device", "dtype",
-    "quantization", "vision",
+    "quantization", "vision", "adapters",
 )  # fmt: skip
-"""Those that the files of a model and their conversion depend on. A change of others would replace
-all prefetching pods."""
+"""Those that the files of a model and their conversion depend on, besides `speculative.draft`. A
+change of others would replace all prefetching pods."""
 GPUS = (Vendor.NVIDIA, Vendor.AMD)
 NO_CATALOG = "replace: true\nmodels: []\n"
 
@@ -58,7 +58,10 @@ def _fields(spec: ModelSpec) -> dict[str, Any]:
     wire = server_spec(spec).to_wire()
     if wire.get("device", "auto") == "auto" and _has_gpu(spec):
         wire["device"] = "cuda"  # not seen by `pull`, which then converts nothing for a CPU
-    return {name: wire[name] for name in FIELDS if name in wire}
+    found = {name: wire[name] for name in FIELDS if name in wire}
+    if draft := wire.get("speculative", {}).get("draft"):
+        found["speculative"] = {"draft": draft}
+    return found
 
 
 def _has_gpu(spec: ModelSpec) -> bool:

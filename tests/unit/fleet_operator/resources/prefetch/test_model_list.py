@@ -12,6 +12,7 @@ from fleet_contract.completion import complete
 from fleet_contract.spec import ModelSpec
 from fleet_operator.resources.prefetch import model_list
 from fleet_operator.resources.prefetch.model_list import NO_CATALOG
+from fleet_weights.adapters import companions
 from fleet_weights.store import folder_name
 
 
@@ -30,6 +31,10 @@ def listed(text: str, tmp_path: Path) -> dict[str, ModelSpec]:
                                                    "secretRef": {"name": "keys"}}},
     {"model": "org/m", "source": "https://h/x.gguf", "sha256": "0" * 64, "task": "chat"},
     {"model": "org/m", "resources": {"limits": {"nvidia.com/gpu": 1}}, "dtype": "float16"},
+    {"model": "org/m", "source": "hf://org/m-GGUF/m.gguf", "task": "chat", "engine": "llamacpp",
+     "adapters": [{"name": "sql", "source": "hf://org/sql"},
+                  {"name": "law", "source": "https://h/law.gguf", "sha256": "1" * 64}],
+     "speculative": {"draft": {"source": "hf://org/small-GGUF/s.gguf"}, "tokens": 3}},
 ])  # fmt: skip
 def test_the_weights_are_those_of_the_servers(wire: dict[str, Any], tmp_path: Path) -> None:
     spec = complete(wire, catalog.load()).spec
@@ -38,6 +43,7 @@ def test_the_weights_are_those_of_the_servers(wire: dict[str, Any], tmp_path: Pa
     assert "keys" not in text
     found = listed(text, tmp_path)["m"]
     assert folder_name(found) == folder_name(spec)
+    assert list(map(folder_name, companions(found))) == list(map(folder_name, companions(spec)))
     assert (found.task, found.engine, found.dtype) == (spec.task, spec.engine, spec.dtype)
     gpu = "nvidia.com/gpu" in spec.resources.limits
     assert found.device == ("cuda" if gpu else "auto")
@@ -49,6 +55,8 @@ def test_what_does_not_change_the_weights_does_not_change_the_list() -> None:
         {"model": "org/m", "replicas": 3, "limits": {"maxQueueSize": 1}, "env": {"LOG_LEVEL": "x"}}
     )
     assert model_list.model_list([("m", other)]).text == text
+    guessing = ModelSpec.model_validate({"model": "org/m", "speculative": {"promptLookup": True}})
+    assert model_list.model_list([("m", guessing)]).text == text
     assert model_list.model_list([("m", ModelSpec(model="org/other"))]).text != text
 
 
