@@ -155,7 +155,11 @@ class TableIndex:
         if key not in self._of_model:
             return ()
         views = self._of_model[key].values()
-        found = dict.fromkeys(
-            one for view in views for one in (*view.endpoints, *self._early(view))
-        )
-        return tuple(sorted(found, key=lambda one: one.name))
+        listed = {one for view in views for one in (*view.endpoints, *self._early(view))}
+        # A Service of both address families has a slice of each, with the same pods. Servers listen
+        # on IPv4 in any case.
+        ordered = sorted(listed, key=lambda one: (one.name, ":" in one.host, one.host))
+        found: dict[str, Endpoint] = {}
+        for one in ordered:
+            found.setdefault(one.name, one)
+        return tuple(found.values())

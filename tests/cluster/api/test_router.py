@@ -21,6 +21,8 @@ from harness.run import Run
 from harness.tenant import Tenant
 
 CHAT = "test/chat"
+SECOND_FAMILY = {"name": "chat-ipv6", "labels": {"modelfleet.dev/inferencemodel": "chat"}}
+"""Metadata of the second EndpointSlice of a dual-stack Service."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +39,7 @@ def endpoint_slice(name: str, *addresses: str) -> Json:
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": name, "labels": {"modelfleet.dev/inferencemodel": name}},
-        "addressType": "IPv4",
+        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
         "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
         "endpoints": endpoints,
     }
@@ -114,7 +116,7 @@ def test_models_are_known_after_a_restart(
 
 
 def test_endpoint_slices_add_and_remove_servers(
-    tenant: Tenant, make_router: Callable[..., RouterProcess]
+    tenant: Tenant, make_router: Callable[..., RouterProcess], pod_network: Namespace
 ) -> None:
     router = make_router(HOLD_SECONDS="30")
     tenant.create(model("chat"))
@@ -127,6 +129,12 @@ def test_endpoint_slices_add_and_remove_servers(
     assert {router.chat(CHAT).headers["x-modelfleet-endpoint"] for _ in range(20)} == {
         "10.90.200.2"
     }
+    if pod_network.has_ipv6:
+        tenant.create(endpoint_slice("chat", "fd00:90::3") | {"metadata": SECOND_FAMILY})
+        tenant.kubectl("delete", "endpointslice/chat")
+        router.wait_until(
+            lambda: router.chat(CHAT).headers.get("x-modelfleet-endpoint") == "fd00:90::3"
+        )
 
 
 def test_a_ready_server_is_used_before_its_slice_is_ready(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 NODE_ADDRESS = "10.89.0.2"
 FAKE_PODS = "10.90.0.0/16"
+FAKE_PODS_V6 = "fd00:90::/64"
 """Addresses of simulated pods; all of them are local in the namespace."""
 
 _NEW_NETWORK = 0x40000000
@@ -50,6 +51,9 @@ class Namespace:
             "link set mf1 up",
         ):
             subprocess.run(["ip", *line.split()], check=True)
+        local = ["ip", "-6", "route", "add", "local", FAKE_PODS_V6, "dev", "lo"]
+        self.has_ipv6 = subprocess.run(local, capture_output=True).returncode == 0
+        """Whether simulated pods may have IPv6 addresses: the kernel may lack them."""
 
     @property
     def host_path(self) -> str:

@@ -112,11 +112,15 @@ class RouterProcess:
         return f"http://127.0.0.1:{self.port}"
 
 
+ALL_FAMILIES = ""
+"""No name: event loops listen on `::` for IPv6 only."""
+
+
 class StubServers:
     """A stub model server on port 8000 of all simulated pods' addresses."""
 
     def __init__(self, run: Run, model: str, task: str = "chat") -> None:
-        command: list[str | Path] = [sys.executable, STUB, "8000", model, task, "0.0.0.0"]
+        command: list[str | Path] = [sys.executable, STUB, "8000", model, task, ALL_FAMILIES]
         self._process = Process(run, f"stub-{next(_numbers)}", command)
         self._process.wait_until(self._responds)
 

@@ -68,6 +68,22 @@ def test_a_model_and_its_ready_servers() -> None:
     assert route.origin == Origin("default", "m")
 
 
+def test_a_server_with_addresses_of_both_families_is_one() -> None:
+    def at(address: str, name: str) -> Json:
+        return {**ready(address), "targetRef": {"kind": "Pod", "name": name}}
+
+    slices = [
+        endpoint_slice("m", at("fd00::1", "a"), at("fd00::2", "b"), at("fd00::3", "c")),
+        endpoint_slice("m", at("10.0.0.1", "a"), at("10.0.0.2", "b")),
+    ]
+    route = table([resource("m", {"model": "acme/m"})], slices).by_id["acme/m"]
+    assert route.endpoints == (
+        Endpoint("a", "10.0.0.1", 8000),
+        Endpoint("b", "10.0.0.2", 8000),
+        Endpoint("c", "fd00::3", 8000),
+    )
+
+
 def test_servers_that_are_not_ready_are_starting_unless_terminating() -> None:
     leaving = ready("10.0.0.3", ready=False, terminating=True)
     view = read_slice(
