@@ -11,8 +11,9 @@ from support.models_root import models_root
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Kill all processes of this run at its end."""
+    """Kill all processes of this run at its end; share what clients need."""
     config.pluginmanager.import_plugin("support.guardian")
+    config.pluginmanager.import_plugin("support.shared_ssl_context")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
