@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 
-import yaml
-
 from harness.api import Api, Json
-from harness.helm import CHART, Helm, set_arguments
+from harness.helm import CHART, Helm, parsed, set_arguments
 from harness.operator_process import DEFINITION
 from harness.tenant import Tenant
 
@@ -80,7 +78,7 @@ class Definition:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self.fresh = yaml.safe_load(DEFINITION.read_text())
+        (self.fresh,) = parsed(DEFINITION.read_text())
 
     def age(self) -> None:
         """Remove the last column, as if an older chart was installed."""

@@ -10,7 +10,7 @@ import yaml
 
 from chart.release import Definition, Release
 from harness.api import Api, Json
-from harness.helm import CHART, Helm, find, release_models
+from harness.helm import CHART, Helm, find, parsed, release_models
 from harness.models import model
 from harness.operator_process import OperatorProcess
 from harness.tenant import Tenant
@@ -115,8 +115,8 @@ def test_a_rendered_chart_with_models_is_applied_to_a_new_cluster(
 def test_a_renderer_that_knows_the_kind_renders_objects_too(renderer: Helm) -> None:
     """As Argo CD on a cluster with the definition, which would delete earlier ones otherwise."""
     arguments = ("template", "fleet", str(CHART), "-n", "fleet", f"--set=models.a.model={SMOLLM2}")
-    without = [one for one in yaml.safe_load_all(renderer(*arguments)) if one]
-    objects = [one for one in yaml.safe_load_all(renderer(*arguments, KNOWN)) if one]
+    without = parsed(renderer(*arguments))
+    objects = parsed(renderer(*arguments, KNOWN))
     assert [one["kind"] for one in objects if one not in without] == ["InferenceModel"]
     (listed,) = release_models(objects)
     assert find(objects, "InferenceModel")["spec"] == listed["spec"]

@@ -14,7 +14,16 @@ import yaml
 from chart.cases import CASES, EVERYTHING, INVALID
 from harness import edge, install_file
 from harness.api import Json
-from harness.helm import CHART, Helm, HelmError, find, pod_specs, release_models
+from harness.helm import (
+    CHART,
+    Helm,
+    HelmError,
+    find,
+    parsed,
+    pod_specs,
+    release_models,
+    set_arguments,
+)
 from harness.paths import REPOSITORY
 
 
@@ -67,9 +76,8 @@ def test_without_star_nothing_is_bound_in_the_whole_cluster(renderer: Helm) -> N
 
 
 def test_the_definition_is_the_generated_one(renderer: Helm) -> None:
-    generated = yaml.safe_load(
-        (REPOSITORY / "crds/inferencemodels.modelfleet.dev.yaml").read_text()
-    )
+    path = REPOSITORY / "crds" / "inferencemodels.modelfleet.dev.yaml"
+    (generated,) = parsed(path.read_text())
     assert find(renderer.template(), "CustomResourceDefinition")["spec"] == generated["spec"]
 
 
@@ -225,7 +233,8 @@ def test_the_router_reads_keys(renderer: Helm) -> None:
 
 
 def test_rendering_is_deterministic(renderer: Helm) -> None:
-    assert renderer.template(EVERYTHING) == renderer.template(EVERYTHING)
+    arguments = ("template", "fleet", str(CHART), *set_arguments(EVERYTHING))
+    assert renderer(*arguments) == renderer(*arguments)
 
 
 def test_images_use_the_configured_registry(renderer: Helm) -> None:

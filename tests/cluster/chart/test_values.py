@@ -80,6 +80,7 @@ def test_every_pod_is_bounded_and_protected(renderer: Helm, case: str) -> None:
     ("values", "expected", "missing"),
     [
         ({}, "No API key is required: every pod", "WARNING"),
+        ({}, "kubectl -n default apply -f - <<END", "The operator creates"),
         ({"apiKeys.existingSecret": "k"}, "Test every task", "API key is required"),
         ({"apiKeys.existingSecret": "k", "ingress.enabled": True}, "Test every task", "WARNING"),
         ({"ingress.enabled": True, "router.allowUnauthenticated": True},
@@ -93,7 +94,7 @@ def test_every_pod_is_bounded_and_protected(renderer: Helm, case: str) -> None:
          "Test every task", "any https address"),
     ],
 )  # fmt: skip
-def test_the_notes_warn_of_what_is_open(
+def test_the_notes_fit_the_values(
     renderer: Helm, values: dict[str, Any], expected: str, missing: str
 ) -> None:
     notes = renderer.notes(values)

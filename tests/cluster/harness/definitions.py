@@ -6,10 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from harness import toolchain
 from harness.api import Api, Json
+from harness.helm import parsed
 
 MONITORING = (
     "github.com/prometheus-operator/prometheus-operator@v0.85.0",
@@ -26,8 +25,7 @@ def read() -> list[Json]:
         for module, folder, plurals in (MONITORING, GATEWAY)
         for path in sorted((_source(module) / folder).glob("*.yaml"))
         if any(path.stem.endswith(plural) for plural in plurals)
-        for document in yaml.safe_load_all(path.read_text())
-        if document
+        for document in parsed(path.read_text())
     ]
 
 

@@ -13,6 +13,7 @@ import yaml
 from harness import kubeconfig
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
+from harness.helm import parsed
 from harness.process import Process
 from harness.run import Run
 from support.ports import free_port
@@ -37,7 +38,7 @@ _numbers = itertools.count(1)
 
 def install(api: Api) -> None:
     """Install the custom resource definition and wait until it is established."""
-    definition = yaml.safe_load(DEFINITION.read_text())
+    (definition,) = parsed(DEFINITION.read_text())
     api.apply(definition)
 
     def established(found: Json | None) -> bool:
