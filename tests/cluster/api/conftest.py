@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,23 @@ from harness.operator_process import ACCOUNT, OperatorProcess
 from harness.router_process import RouterProcess
 from harness.run import Run
 from harness.tenant import Tenant
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder that stop the shared operator after all others, which would
+    start it again.
+    """
+    places = [place for place, item in enumerate(items) if item.path.parent == FOLDER]
+    ordered = sorted((items[place] for place in places), key=stops_the_operator)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def stops_the_operator(item: pytest.Item) -> bool:
+    """Whether a test has operators of its own."""
+    return "another_operator" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
