@@ -12,6 +12,7 @@ from typing import Any
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.event_writer import EventWriter
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.generations import Generations
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
@@ -58,6 +59,7 @@ class Controller:
         self._queue = queue
         self._api = api
         self._executor = Executor(api, cache)
+        self._events = EventWriter(api, lambda: queue.depth)
         self._generations = Generations(api)
         limits = {True: cache.settings.max_rollouts, False: cache.settings.max_rollouts_cpu}
         self._turns = RolloutTurns(cache, limits, queue.add)
@@ -69,8 +71,9 @@ class Controller:
         self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
-        """Run `workers` workers until cancelled."""
+        """Run `workers` workers, and write their Events, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run())
             for _ in range(workers):
                 group.create_task(self._work())
 
@@ -138,7 +141,7 @@ class Controller:
         # Events follow the status: after a failed patch they are decided again.
         if written is not None:
             self._store(observed, written)
-            await self._executor.events(observed, plan)
+            self._events.add(observed, plan.events)
         if refused:
             return "error"
         return "changed" if writes or written is not None else "unchanged"

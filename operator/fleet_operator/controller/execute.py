@@ -1,4 +1,4 @@
-"""Executes a plan: applies and deletes children, writes status and events.
+"""Executes a plan: applies and deletes children, writes the status.
 
 The only decision made here is whether a write is needed.
 """
@@ -11,20 +11,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from fleet_contract.names import API_VERSION, KIND
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiError, KubeError
+from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.diff import differs
 from fleet_operator.decide.decision import Decision
-from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.kinds import BY_NAME, EVENT, MODEL, SERVICE
-from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
-from fleet_operator.resources.digests import digest
+from fleet_operator.kinds import BY_NAME, MODEL, SERVICE
+from fleet_operator.names import ANNOTATION_APPLIED
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -113,14 +109,6 @@ class Executor:
                 return None
             raise
 
-    async def events(self, observed: Observed, plan: Decision) -> None:
-        """Create the plan's Events; a refused one is logged and not retried."""
-        for event in plan.events:
-            try:
-                await self._api.create(EVENT, manifest(observed, event))
-            except KubeError as error:
-                log(logger, "event_refused", level=logging.WARNING, error=str(error))
-
     def forget(self, key: Key) -> None:
         """Drop what is known of a deleted model."""
         self._applied.pop(key, None)
@@ -170,36 +158,6 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
         elif value != old:
             patch[name] = value
     return patch
-
-
-def manifest(observed: Observed, event: Event) -> dict[str, Any]:
-    """A core/v1 Event about the InferenceModel."""
-    now, meta = datetime.now(UTC), observed.model["metadata"]
-    moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    unique = digest([meta["uid"], event, moment])
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{meta['name']}.{unique}", "namespace": meta["namespace"]},
-        "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "namespace": meta["namespace"],
-            "name": meta["name"],
-            "uid": meta["uid"],
-        },
-        "type": event.type,
-        "reason": event.reason,
-        "message": event.message[:1024],
-        "action": "Reconcile",
-        "reportingComponent": FIELD_MANAGER,
-        "reportingInstance": FIELD_MANAGER,
-        "source": {"component": FIELD_MANAGER},
-        "eventTime": moment,
-        "firstTimestamp": f"{moment[:19]}Z",
-        "lastTimestamp": f"{moment[:19]}Z",
-        "count": 1,
-    }
 
 
 def _is_leaving(found: Mapping[str, Any] | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,8 +11,7 @@ import pytest
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.execute import Executor, Outcome, manifest, merge_patch
-from fleet_operator.decide.events import Event
+from fleet_operator.controller.execute import Executor, Outcome, merge_patch
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -180,15 +178,6 @@ async def test_a_resource_that_is_gone_has_no_status(
     assert await executor.status(observe(cache), reconcile(observe(cache))) is None
 
 
-async def test_a_rejected_event_is_ignored(
-    api: Recorder, cache: ClusterCache, executor: Executor
-) -> None:
-    api.refuse["Event"] = ApiError(403, "Forbidden", "no")
-    plan = replace(reconcile(observe(cache)), events=(Event("Normal", "Ready", "x"),) * 2)
-    await executor.events(observe(cache), plan)
-    assert api.asked == [("create", "Event", "Ready")] * 2
-
-
 @pytest.mark.parametrize(
     ("before", "after", "patch"),
     [
@@ -204,10 +193,3 @@ async def test_a_rejected_event_is_ignored(
 )
 def test_merge_patch(before: Any, after: Any, patch: Any) -> None:
     assert merge_patch(before, after) == patch
-
-
-def test_an_event_is_about_the_resource(observe: Callable[..., Observed]) -> None:
-    made = manifest(observe(model()), Event("Warning", "LoadFailed", "x" * 5000))
-    assert made["involvedObject"]["uid"] == "uid-m"
-    assert len(made["message"]) == 1024
-    assert made["metadata"]["name"].startswith("m.")
