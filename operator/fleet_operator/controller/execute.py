@@ -30,9 +30,10 @@ Applied = dict[Ref, tuple[str, str]]
 API server normalises from being applied again and again."""
 
 
-NEW_SERVICES = 8
+NEW_SERVICES = 16
 """Services created at a time: the API server allocates their addresses one after the other, so with
-more of them requests to a busy one time out, and each is processed twice."""
+all workers at it requests to a busy one time out, and each is processed twice. With 8 of them the
+API server idles between two."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.execute import Executor, Outcome, merge_patch
+from fleet_operator.controller.execute import NEW_SERVICES, Executor, Outcome, merge_patch
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -75,7 +75,7 @@ async def test_few_services_are_created_at_a_time(cache: ClusterCache) -> None:
     observed = observe(cache)
     plan = reconcile(observed)
     await asyncio.gather(*(executor.children(observed, plan) for _ in range(48)))
-    assert api.most == 8
+    assert api.most == NEW_SERVICES
     assert len(api.asked) == 96
 
 
