@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import llguidance
@@ -34,6 +35,9 @@ STACK_BYTES = 256 << 20
 """Reserved, not used: the compiler's recursion is as deep as a chain of references."""
 NICENESS = 10
 """Of the compiling threads, which must not slow down the running sequences."""
+KEPT_TEXTS = 4096
+KEPT_CHARS = 256
+"""Tokens of texts up to this length are kept."""
 WHITE_SPACE = r" |\n {0,16}"
 """Little, since small models tend to repeat it without end."""
 FLEXIBLE: dict[str, Any] = {"whitespace_flexible": True, "whitespace_pattern": WHITE_SPACE}
@@ -274,10 +278,16 @@ class _Wrapped:
         self.tokens = list(tokens.pieces)
         self.special_token_ids = sorted(tokens.special)
         self._encode = tokens.encode
+        self._kept = lru_cache(KEPT_TEXTS)(self._tokens)
 
     def __call__(self, text: bytes | str) -> list[int]:
-        ids = self._encode(text.decode() if isinstance(text, bytes) else text)
-        return [int(token_id) for token_id in ids]
+        # Where only one text may follow, such as the name of a property, llguidance tokenises it
+        # for each mask, which takes several times as long as any other mask.
+        given = text.decode() if isinstance(text, bytes) else text
+        return list(self._kept(given) if len(given) <= KEPT_CHARS else self._tokens(given))
+
+    def _tokens(self, text: str) -> tuple[int, ...]:
+        return tuple(int(token_id) for token_id in self._encode(text))
 
 
 def _tokenizer(tokens: GuidedVocabulary) -> Any:

@@ -51,6 +51,7 @@ TRANSFORMER = "N2ov5genai17LogitTransformers25XGrammarLogitsTransformerE"
 IS_APPLICABLE = "_ZN2ov5genai17LogitTransformers17ILogitTransformer13is_applicableEm"
 
 Word = ctypes.c_void_p
+Pair = ctypes.c_uint64 * 2
 Action = ctypes.CFUNCTYPE(None, Word, Word)
 Maker = ctypes.CFUNCTYPE(Word, Word, Word, Word)
 Factory = ctypes.CFUNCTYPE(Word, Word, Word, Word, Word)
@@ -74,6 +75,8 @@ class Backend:
         self._kept: list[Any] = []
         self._running: dict[int, TokenMasks] = {}
         self._numbers = itertools.count()
+        self._floats: Any = None
+        """The type of an array of logits: making one takes longer than the rest of a call."""
         nothing = _address(ctypes.CDLL(None).abs)  # for destructors: callbacks may not outlive us
         methods = self._words(
             0,
@@ -117,25 +120,32 @@ class Backend:
     def _apply(self, this: int, logits: int) -> None:
         if (masks := self._masks(this)) is None:
             return
-        data, size = _read(logits, 2)
-        row = np.ctypeslib.as_array(ctypes.cast(data, ctypes.POINTER(ctypes.c_float)), (size,))
         try:
-            masks.apply(row, len(self._running))
+            masks.apply(self._row(logits), len(self._running))
         except Exception as error:
             masks.error = error
 
     def _accept(self, this: int, token_ids: int) -> None:
         if (masks := self._masks(this)) is None:
             return
-        begin, end = _read(token_ids, 2)
-        number = (end - begin) // 8
+        begin, end = _pair(token_ids)
         try:
-            masks.accept(list((ctypes.c_int64 * number).from_address(begin)) if number else [])
+            masks.accept(
+                [ctypes.c_int64.from_address(place).value for place in range(begin, end, WORD)]
+            )
         except Exception as error:
             masks.error = error
 
     def _masks(self, this: int) -> TokenMasks | None:
         return self._running.get((this - self._slots) // (2 * WORD))
+
+    def _row(self, logits: int) -> NDArray[np.float32]:
+        """The logits behind a pointer to an address and a size."""
+        data, size = _pair(logits)
+        floats = self._floats
+        if floats is None or floats._length_ != size:
+            floats = self._floats = ctypes.c_float * size
+        return np.frombuffer(floats.from_address(data), dtype=np.float32)
 
     def _callback(self, kind: Any, function: Callable[..., Any]) -> int:
         made = kind(function)
@@ -235,8 +245,9 @@ def _address(function: Any) -> int:
     return ctypes.cast(function, Word).value or 0
 
 
-def _read(address: int, number: int) -> list[int]:
-    return list((ctypes.c_uint64 * number).from_address(address))
+def _pair(address: int) -> tuple[int, int]:
+    first, second = Pair.from_address(address)
+    return first, second
 
 
 def _write(address: int, *values: int) -> None:

@@ -12,7 +12,12 @@ import pytest
 
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_server.engines.guided import compiler as module
-from fleet_server.engines.guided.compiler import CACHED, MAX_WAITING, GrammarCompiler
+from fleet_server.engines.guided.compiler import (
+    CACHED,
+    MAX_WAITING,
+    GrammarCompiler,
+    GuidedVocabulary,
+)
 from fleet_server.protocols import FormatKind, OutputFormat
 
 SIZE = 260
@@ -126,6 +131,29 @@ def stuck(monkeypatch: pytest.MonkeyPatch, compiler: GrammarCompiler) -> Any:
     monkeypatch.setattr(compiler, "_deadline", 0.01)
     yield release
     release.set()
+
+
+def test_a_text_that_must_follow_is_tokenised_once() -> None:
+    given: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        given.append(text)
+        return list(text.encode())
+
+    bytes_ = [bytes([byte]) for byte in range(256)]
+    compiler = GrammarCompiler(GuidedVocabulary([*bytes_, b"<end>"], [256], [256], encode))
+    schema = {"type": "object", "properties": {"name": {"type": "null"}}, "required": ["name"]}
+    grammar = compiler.compile(OutputFormat(json.dumps(schema), "p"))
+    for _ in range(3):
+        masks = grammar.start()
+        for byte in b'{"name":null}':
+            logits = np.zeros(257, dtype=np.float32)
+            masks.apply(logits)
+            assert np.isfinite(logits[byte])
+            masks.accept([byte])
+    compiler.close()
+    assert 'ame"' in given
+    assert len(given) == len(set(given))
 
 
 @pytest.mark.usefixtures("stuck")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -74,6 +75,7 @@ def test_sequences_share_what_a_step_may_cost(masks: Masks, costs: list[float]) 
 
 def test_a_token_that_the_mask_forbids_is_an_error(masks: Masks) -> None:
     masks.accept([ord("x")])
+    masks.apply(row())
     assert masks.error is not None
     assert masks.error.code == "invalid_schema"
 
@@ -118,14 +120,28 @@ def test_an_error_in_another_thread_ends_the_text(compiler: GrammarCompiler) -> 
         assert broken.error is not None
 
 
+class Random:
+    """A matcher whose mask is random."""
+
+    def __init__(self, size: int) -> None:
+        bits = np.random.default_rng(size).integers(0, 2, (size + 31) // 32 * 32, dtype=np.uint8)
+        self.allowed = np.flatnonzero(bits[:size])
+        self._words = np.packbits(bits, bitorder="little")
+
+    def unsafe_compute_mask_ptr(self, address: int, number: int) -> None:
+        ctypes.memmove(address, self._words.ctypes.data, number)
+
+    def is_error(self) -> bool:
+        return False
+
+
 @pytest.mark.parametrize("size", [1, 8, 31, 257])
 def test_the_logits_that_a_mask_does_not_allow(size: int) -> None:
-    bits = np.random.default_rng(size).integers(0, 2, (size + 31) // 32 * 32, dtype=np.uint8)
-    words = np.packbits(bits, bitorder="little").view(np.int32)
-    logits = np.arange(size, dtype=np.float32)
-    module._add_mask(logits, words)
-    assert np.array_equal(np.isfinite(logits), bits[:size] == 1)
-    assert np.array_equal(logits[bits[:size] == 1], np.flatnonzero(bits[:size]))
+    matcher = Random(size)
+    logits = np.arange(size + 3, dtype=np.float32)  # an engine may have more than the vocabulary
+    Masks(matcher, size, 0).apply(logits)
+    assert np.array_equal(np.flatnonzero(np.isfinite(logits)), matcher.allowed)
+    assert np.array_equal(logits[matcher.allowed], matcher.allowed)
 
 
 @pytest.mark.parametrize(
