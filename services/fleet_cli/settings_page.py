@@ -46,6 +46,7 @@ EXAMPLES = {
     "CUDA_VISIBLE_DEVICES": "0",
     "CORS_ORIGINS": "http://localhost:3000",
     "USAGE_LOG": "usage.jsonl",
+    "TRANSCRIPTION_MODEL": "openai/whisper-base",
     "MAX_CONCURRENT": "1",
     "CHAT_MAX_PROMPT_TOKENS": "4096",
     "CHAT_BATCH_MAX_SIZE": "8",

@@ -194,6 +194,8 @@ SETTINGS: tuple[Setting, ...] = (
             " leaves that to logrotate", "104857600", int, where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
+    Setting("TRANSCRIPTION_MODEL", "id of the speech model that transcribes recordings in chats",
+            "the only one of the fleet", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
     Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
     Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"

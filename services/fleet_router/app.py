@@ -41,6 +41,7 @@ from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.proxy import Proxy
+from fleet_router.proxy.transcription import Transcriber
 from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
 from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
@@ -117,6 +118,7 @@ def create_app(
     with_metrics: bool = True,
     control: str = "",
     with_console: bool = False,
+    transcription_model: str | None = None,
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
 
@@ -124,7 +126,8 @@ def create_app(
     no key there is refused to web pages. None for another address. `warning` is shown at /health.
     With `metrics_listener`, /metrics is served there and not on the port for clients. `control` is
     the secret of the process that started the router (ENV_CONTROL), "" for none. With
-    `with_console`, the console is served at `/`.
+    `with_console`, the console is served at `/`. `transcription_model` transcribes recordings in
+    chats, None for the only model that can.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -207,7 +210,8 @@ def create_app(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan, redirect_slashes=False, middleware=[request_id, *inner],
     )  # fmt: skip
-    proxy = Proxy(routes, attempts, waiting_room, metrics, auth)
+    proxy = Proxy(routes, attempts, waiting_room, metrics, auth, transcription_model)
+    proxy.transcriber = Transcriber(AccessMiddleware(proxy, metrics, usage, history))
     app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
     # Reached only with another method, which becomes a 405.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)

@@ -71,7 +71,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         tracing=tracing.middleware() if tracing else None,
         drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
         loopback_hosts=settings.allowed_hosts if is_loopback else None,
-        control=environ.get(ENV_CONTROL, ""),
+        control=environ.get(ENV_CONTROL, ""), transcription_model=settings.transcription_model,
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -38,6 +38,7 @@ class RouterSettings:
     usage_log: Path | None
     usage_log_max_bytes: int
     cors_origins: tuple[str, ...]
+    transcription_model: str | None
     tls_cert: Path | None
     tls_key: Path | None
     namespaces: tuple[str, ...]
@@ -68,6 +69,7 @@ class RouterSettings:
             usage_log=_path("USAGE_LOG", environ),
             usage_log_max_bytes=BY_NAME["USAGE_LOG_MAX_BYTES"].read(environ),
             cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
+            transcription_model=environ.get("TRANSCRIPTION_MODEL", "").strip() or None,
             tls_cert=_path("TLS_CERT", environ),
             tls_key=_path("TLS_KEY", environ),
             namespaces=_names(environ.get("WATCH_NAMESPACES", "")),

@@ -16,6 +16,7 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
+from fleet_router.proxy.transcription import Transcriber, needs_transcription, speech_model
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import (
     Budgets,
@@ -27,7 +28,7 @@ from fleet_router.request.envelope import (
 from fleet_router.routing.groups import member_for
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
-from fleet_router.routing.table import LiveRoutes, Route
+from fleet_router.routing.table import LiveRoutes, Route, RouteTable
 from fleet_web.errors import status_of
 from fleet_web.request_body.byte_budget import ROUTER_SHARE, ByteBudget, memory_limit
 
@@ -36,7 +37,12 @@ DISK_BYTES = 1024 * 1024 * 1024
 
 
 class Proxy:
-    """Raises FleetError and ClientDisconnect; a request uses the route that it found first."""
+    """Raises FleetError and ClientDisconnect; a request uses the route that it found first.
+
+    `transcription_model` is the model that transcribes recordings in chats, None for the only one.
+    """
+
+    transcriber: Transcriber | None = None
 
     def __init__(
         self,
@@ -45,12 +51,14 @@ class Proxy:
         waiting_room: WaitingRoom,
         metrics: RouterMetrics,
         auth: Auth,
+        transcription_model: str | None = None,
     ) -> None:
         self._routes = routes
         self._auth = auth
         self._attempts = attempts
         self._waiting_room = waiting_room
         self._metrics = metrics
+        self._transcription_model = transcription_model
         self._budgets = Budgets(ByteBudget(memory_limit(ROUTER_SHARE)), ByteBudget(DISK_BYTES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +93,8 @@ class Proxy:
             member = member_for(table, route, envelope.model, session)
             record.model = member.model
             _check_size(member, rule, envelope.body.length)
+            if needs_transcription(rule.path, member.spec, envelope):
+                envelope = await self._transcribed(request, envelope, table, may_use)
             record.prompt_bytes = envelope.cost.prompt_bytes
             with self._auth.admitted(quota, route.model, envelope.cost.images, record):
                 record.images = envelope.cost.images
@@ -92,6 +102,20 @@ class Proxy:
         finally:
             # Also for a rejected request, which has reserved memory too.
             await envelope.body.close()
+
+    async def _transcribed(
+        self,
+        request: Request,
+        envelope: Envelope,
+        table: RouteTable,
+        may_use: Callable[[str], bool],
+    ) -> Envelope:
+        """The request with texts in place of its recordings, if the fleet can transcribe."""
+        model = speech_model(table, self._transcription_model, may_use)
+        if model is None or self.transcriber is None:
+            return envelope
+        prefix = table.uses_prefix_hash
+        return await self.transcriber.replace(request, envelope, model, prefix=prefix)
 
     async def _forward(
         self,

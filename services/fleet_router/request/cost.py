@@ -35,13 +35,14 @@ LEADING_BYTES = 1024
 class RequestCost(NamedTuple):
     """`units` is 1 for a small request; `prefix` is the hash of the leading texts, b"" if there are
     none; `images` is the number of images in the messages, `prompt_bytes` the size of the JSON
-    body without them."""
+    body without them; `recordings`: there may be recordings in them."""
 
     streams: bool = False
     units: float = 1.0
     prefix: bytes = b""
     images: int = 0
     prompt_bytes: int = 0
+    recordings: bool = False
 
 
 def of_upload(length: int | None) -> RequestCost:

@@ -23,6 +23,7 @@ from fleet_router.request.fields import (
     read_fields,
 )
 from fleet_router.request.multipart import ModelFinder
+from fleet_router.request.recordings import may_have_recordings
 from fleet_router.request.spool import Spool
 from fleet_router.routing.paths import BodyKind, PathRule
 from fleet_router.routing.table import RouteTable
@@ -106,7 +107,8 @@ def inspect_json(data: Data, prefix: bool) -> tuple[str | None, RequestCost]:
     escaped = has_escaped_letters(data)
     fields = read_fields(data, escaped)
     images = escaped or may_have_images(data)
-    return model_of(fields), of_json(fields, len(data), prefix, images)
+    cost = of_json(fields, len(data), prefix, images)
+    return model_of(fields), cost._replace(recordings=may_have_recordings(data))
 
 
 def _checked(model: str | None) -> str:

@@ -18,7 +18,8 @@ class ImageUrl:
 
 IMAGE = "Models that read images have `image` in `modalities.input` of GET /v1/models."
 AUDIO = (
-    "Transcribe recordings with /v1/audio/transcriptions, or use a model of the engines vllm, "
+    "The router of a fleet with a speech model transcribes the recordings in chat completions "
+    "(input_audio). Transcribe others with /v1/audio/transcriptions, or use a model of the engines "
     "container or remote that hears."
 )
 VIDEO = (

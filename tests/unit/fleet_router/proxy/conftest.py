@@ -135,7 +135,11 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def started(
-        *, keys: Path | None = None, heartbeat: float = 15.0, hold: float = 0.0
+        *,
+        keys: Path | None = None,
+        heartbeat: float = 15.0,
+        hold: float = 0.0,
+        transcription: str | None = None,
     ) -> AsyncIterator[Router]:
         url = f"http://127.0.0.1:{upstream.port}"
         endpoint = Endpoint.parse("one", url)
@@ -167,7 +171,9 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
         auth = Auth(keys)
         auth.load()
         settings = WaitSettings(hold, 100, heartbeat)
-        made = create_app(routes, auth=auth, wait_settings=settings)
+        made = create_app(
+            routes, auth=auth, wait_settings=settings, transcription_model=transcription
+        )
         with listen(made.web) as port:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 yield Router(made.web, client)
