@@ -25,8 +25,9 @@ class ScoreBudget:
         """Reserve `number` for a response. Raises BadRequest and QueueFull."""
         if number > self._most:
             raise BadRequest(
-                f"The response may have {number} probabilities (new tokens of all choices, times "
-                f"one more than 'top_logprobs'); at most {self._most} are accepted.",
+                f"The response may have {number} probabilities (new tokens of all choices, and "
+                f"those of echoed prompts, times one more than the most probable ones); at most "
+                f"{self._most} are accepted.",
                 param="logprobs",
                 code="too_many_logprobs",
             )

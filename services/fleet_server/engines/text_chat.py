@@ -19,6 +19,8 @@ BIASED = frozenset({"logit_bias", "logprobs"})
 """What an engine supports that gives and changes logits."""
 BOUNDED = frozenset({"reasoning_budget"})
 """What an engine supports that can force the mark at the end of the reasoning."""
+BLOCKS = frozenset({"reasoning_blocks"})
+"""What an engine supports that finds several blocks of reasoning in a text."""
 GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 
@@ -87,12 +89,13 @@ def marked(messages: Sequence[Message], arguments: TemplateArguments) -> list[Me
 
 
 def cut(text: str, arguments: TemplateArguments) -> str:
-    """The prompt of `marked` messages without what the template writes after END.
+    """The prompt of `marked` messages without what the template writes after END, and without open
+    reasoning if the arguments want none.
 
     Raises BadRequest if the template does not show the last message.
     """
     if not arguments.continues:
-        return text
+        return _answering(text, arguments)
     text, found, _ = text.rpartition(END)
     if not found:
         raise BadRequest(
@@ -100,6 +103,18 @@ def cut(text: str, arguments: TemplateArguments) -> str:
             param="messages",
         )
     return text
+
+
+def _answering(text: str, arguments: TemplateArguments) -> str:
+    marks = arguments.no_reasoning
+    if marks is None or not arguments.begins_turn:
+        return text
+    body = text.rstrip()
+    if body.endswith(marks.open.rstrip()):
+        # As the templates of models that can be told not to reason.
+        line = "\n" if text != body else ""
+        return f"{text}{line}{marks.close}{2 * line}"
+    return f"{text}{marks.open}\n\n{marks.close}\n\n" if marks.always else text
 
 
 def text_of(content: Content) -> str:

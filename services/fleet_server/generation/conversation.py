@@ -12,6 +12,7 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_server.engines.special_text import SEAM
 from fleet_server.generation import chat_format
 from fleet_server.generation.chat_format import ChatFormat
+from fleet_server.generation.formats.reasoned import after_reasoning, can_follow_reasoning
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.output import (
     CallParser,
@@ -23,6 +24,7 @@ from fleet_server.generation.output import (
 from fleet_server.generation.reasoning import ReasoningMarks, ReasoningSplitter, opened_by
 from fleet_server.generation.render import Renderer
 from fleet_server.generation.run import PreparedPrompt
+from fleet_server.generation.tool_parsers import harmony
 from fleet_server.generation.tool_parsers.block_parser import BlockParser
 from fleet_server.generation.tool_parsers.call_grammar import guided_syntax
 from fleet_server.generation.tool_parsers.forced_call import ForcedCall
@@ -30,10 +32,12 @@ from fleet_server.generation.tool_parsers.harmony import HarmonyParser
 from fleet_server.generation.tool_parsers.syntax import Syntax
 from fleet_server.generation.tool_prompt import with_tools
 from fleet_server.generation.tools import ToolUse
-from fleet_server.generation.variables import read_variables
+from fleet_server.generation.variables import read_variables, wants_reasoning
 from fleet_server.protocols import (
     ChatModel,
     Message,
+    NoReasoning,
+    OutputFormat,
     Prompt,
     ReasoningBudget,
     TemplateArguments,
@@ -59,7 +63,8 @@ class Conversation:
     """A chat for a model, and what its text may contain.
 
     `guided`: the text follows a grammar, which allows any text besides calls if it is `free`.
-    `ending`: how the prompt ends. `reasoning_tokens` is the most that the text may have.
+    `ending`: how the prompt ends. `reasoning_tokens` is the most that the text may have. The text
+    reasons before it follows the format `reasoned`, or does not with `no_reasoning`.
     """
 
     messages: list[Message]
@@ -70,6 +75,8 @@ class Conversation:
     ending: Ending = NEW_TURN
     free: bool = False
     reasoning_tokens: int | None = None
+    reasoned: OutputFormat | None = None
+    no_reasoning: NoReasoning | None = None
 
     def prompt(self, model: ChatModel, images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
@@ -101,8 +108,9 @@ class Conversation:
             definitions = []
         ending = self.ending
         return messages, TemplateArguments(
-            definitions, self.variables, ending.continues, ending.generation_prompt
-        )
+            definitions, self.variables, ending.continues, ending.generation_prompt,
+            self.no_reasoning,
+        )  # fmt: skip
 
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
@@ -112,12 +120,26 @@ class Conversation:
             partial(self.parser, prompt),
             self.decoder(model),
             reasoning=self.budget(model, prompt),
+            output=self._output(prompt),
         )
+
+    def _output(self, prompt: Prompt) -> OutputFormat | None:
+        """The format that depends on the prompt."""
+        marks = self._reasoning
+        if self.reasoned is None or marks is None:
+            return None
+        return after_reasoning(self.reasoned, marks, is_open=opened_by(prompt.ending, marks))
 
     def budget(self, model: ChatModel, prompt: Prompt) -> ReasoningBudget | None:
         """The bound on the reasoning of one text, None if it has none, or cannot be bounded."""
         marks, tokens = self._reasoning, self.reasoning_tokens
-        if marks is None or tokens is None or "reasoning_budget" not in model.supports:
+        if tokens is None or "reasoning_budget" not in model.supports:
+            return None
+        if self.form.harmony and (not self.guided or self.free):
+            if "reasoning_blocks" not in model.supports:
+                return None
+            return harmony.bounded(tokens, with_tools=bool(self.tools.tools))
+        if marks is None:
             return None
         return ReasoningBudget(tokens, marks.open, marks.close, opened_by(prompt.ending, marks))
 
@@ -163,13 +185,23 @@ def conversation(
     ending: Ending = NEW_TURN,
 ) -> Conversation:
     """A chat for `model`. Raises UnsupportedParameter."""
-    form = chat_format.read(getattr(model, "chat_template", ""))
-    guided = options.output is not None
-    free = options.output is not None and options.output.free
+    form, output = chat_format.read(getattr(model, "chat_template", "")), options.output
+    guided = output is not None
+    free = output is not None and output.free
     found = read_variables(variables or {}, effort, form, guided=guided and not free)
+    reasoned, no_reasoning, marks = None, None, form.reasoning
+    if marks is not None and output is not None and not free:
+        begins = ending is NEW_TURN and "grammar" in model.supports
+        if begins and wants_reasoning(found, effort) and can_follow_reasoning(output, marks):
+            reasoned, free = output, True
+        else:
+            no_reasoning = NoReasoning(marks.open, marks.close)
+    elif marks is not None and effort == "none" and not found:
+        no_reasoning = NoReasoning(marks.open, marks.close, always=True)
     return Conversation(
-        messages, found, options.tools, form, guided, ending, free, options.reasoning_tokens
-    )
+        messages, found, options.tools, form, guided, ending, free, options.reasoning_tokens,
+        reasoned, no_reasoning,
+    )  # fmt: skip
 
 
 def without_template(param: str) -> UnsupportedParameter:

@@ -41,6 +41,8 @@ PROMPT_LOGPROBS = ("torch", "vllm")
 BUDGETS = ("thinking_budget", "thinking_token_budget")
 """Names of the bound on the reasoning: in the APIs of Qwen and of vLLM."""
 BOUNDING_ENGINES = ("openvino", "llamacpp", "torch")
+BLOCK_ENGINES = ("openvino", "torch")
+"""Of these, those that find several blocks of reasoning."""
 EXTRA = {"top_k": (None,), "min_p": (None, 0), "repetition_penalty": (None, 1)}
 """Parameters that OpenAI's API does not have, with the values that are always accepted."""
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
@@ -119,9 +121,11 @@ def check_budget(body: Mapping[str, Any], model: ChatModel) -> None:
                 f"{', '.join(BOUNDING_ENGINES)} (openvino without speculative decoding).",
                 param=name,
             )
-        if chat_format.read(getattr(model, "chat_template", "")).harmony:
+        harmony = chat_format.read(getattr(model, "chat_template", "")).harmony
+        if harmony and "reasoning_blocks" not in model.supports:
             raise UnsupportedParameter(
-                f"{name!r} is not supported by this model, whose reasoning has several blocks.",
+                f"{name!r} is not supported by this engine for a model whose reasoning has several "
+                f"blocks; engines that support it: {', '.join(BLOCK_ENGINES)}.",
                 param=name,
             )
 

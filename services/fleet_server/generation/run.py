@@ -26,7 +26,7 @@ from fleet_server.generation.render import Renderer, StreamUsage, event_of_error
 from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.generation.timings import Timings
 from fleet_server.held_stream import HeldStream
-from fleet_server.protocols import ChatModel, GuidedModel, Prompt, ReasoningBudget
+from fleet_server.protocols import ChatModel, GuidedModel, OutputFormat, Prompt, ReasoningBudget
 from fleet_server.state import ServerState
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 class PreparedPrompt:
     """The prompts, the renderer of their response and, for chats, how their texts are parsed and
     decoded: `parser` makes the parser of one text. `stop` has stop strings besides the request's.
-    `reasoning` bounds that of each text.
+    `reasoning` bounds that of each text. `output` is the format of the text, instead of that in the
+    options, where it depends on the prompt.
     """
 
     prompts: Sequence[Prompt]
@@ -48,6 +49,7 @@ class PreparedPrompt:
     decode: Callable[[Sequence[int]], str] | None = None
     stop: tuple[str, ...] = ()
     reasoning: ReasoningBudget | None = None
+    output: OutputFormat | None = None
 
 
 Prepare = Callable[[], Awaitable[PreparedPrompt]]
@@ -158,8 +160,9 @@ class Generator:
             room_for(server.spec, prompt, model.context_length, place_of(at, number, self._param))
             for at, prompt in enumerate(prepared.prompts)
         ]
-        stack.enter_context(server.scores.held(scores_of(options, most)))
-        grammar = await self._compiled(model, options)
+        lengths = [prompt.num_tokens for prompt in prepared.prompts]
+        stack.enter_context(server.scores.held(scores_of(options, most, lengths)))
+        grammar = await self._compiled(model, prepared.output or options.output)
         loop = asyncio.get_running_loop()
         limit = server.spec.limits.request_timeout
         deadline = loop.time() + limit
@@ -187,11 +190,11 @@ class Generator:
             headers[HEADER_UNENFORCED] = ", ".join(unenforced)
         return _Run(choices, prepared.renderer, headers, slot.queue_ms, started)
 
-    async def _compiled(self, model: ChatModel, options: GenerationOptions) -> Any:
-        if options.output is None:
+    async def _compiled(self, model: ChatModel, output: OutputFormat | None) -> Any:
+        if output is None:
             return None
         guided = cast(GuidedModel, model)  # `supports` has been checked
-        return await self._server.run_blocking(guided.compile, options.output)
+        return await self._server.run_blocking(guided.compile, output)
 
     def check_length(self, num_chars: int, context_length: int) -> None:
         """Raises PromptTooLong for a text that no tokenizer fits into the context."""
@@ -232,12 +235,14 @@ def check_bias(options: GenerationOptions, model: ChatModel) -> None:
         check_vocabulary(options.logit_bias, getattr(model, "vocab_size", sys.maxsize))
 
 
-def scores_of(options: GenerationOptions, most: Sequence[int]) -> int:
+def scores_of(options: GenerationOptions, most: Sequence[int], lengths: Sequence[int]) -> int:
     """The number of probabilities that a response may have; `most` is the context left after each
-    prompt."""
+    prompt, whose tokens are `lengths`."""
     if options.logprobs is None:
         return 0
     tokens = options.n * sum(min(options.max_tokens, room) for room in most)
+    if options.prompt_logprobs:
+        tokens += sum(lengths)
     return tokens * (options.logprobs + 1)
 
 

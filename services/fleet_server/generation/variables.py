@@ -18,7 +18,7 @@ def read_variables(
 ) -> dict[str, Any]:
     """The variables of the template in `given`, and those for `reasoning_effort`.
 
-    A guided text begins with its format, so that reasoning is off unless the request turns it on.
+    Reasoning in front of a guided text is off unless the request turns it on.
     Raises UnsupportedParameter for an effort that the template cannot express.
     """
     chosen = {name: value for name, value in given.items() if name in form.variables}
@@ -31,13 +31,19 @@ def read_variables(
     return found | chosen
 
 
+def wants_reasoning(variables: Mapping[str, Any], effort: str | None) -> bool:
+    """Whether a request with these variables of the template turns reasoning on itself."""
+    switches = [variables[name] for name in SWITCHES if name in variables]
+    return any(switches) if switches else effort not in (None, "none")
+
+
 def _of_effort(effort: str, switch: str | None, form: ChatFormat) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if EFFORT in form.variables:
         found[EFFORT] = effort
     if switch is not None:
         found[switch] = effort != "none"
-    if not found and (effort != "none" or form.reasoning is not None):
+    if not found and effort != "none":
         raise UnsupportedParameter(
             f"'reasoning_effort' {effort!r} is not supported by this model: its chat template has "
             f"no variable for it.",

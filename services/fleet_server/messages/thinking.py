@@ -14,8 +14,7 @@ def effort_of(given: CountTokensBody, form: ChatFormat) -> str | None:
     """The effort for a model's template, None if it has no variable for it.
 
     Without `thinking` reasoning is off, as in Anthropic's API, where the template can turn it off.
-    Raises UnsupportedParameter for a model without reasoning, or whose reasoning cannot be turned
-    off, if the request asks for it.
+    Raises UnsupportedParameter for a model without reasoning, if the request asks for it.
     """
     wanted = given.thinking.type if given.thinking else None
     can_choose = not form.variables.isdisjoint((EFFORT, *SWITCHES))
@@ -25,14 +24,8 @@ def effort_of(given: CountTokensBody, form: ChatFormat) -> str | None:
             "reasoning. Use 'adaptive' or 'disabled', or a model that reasons.",
             param="thinking",
         )
-    if wanted == "disabled" and form.reasoning is not None and not can_choose:
-        raise UnsupportedParameter(
-            "'thinking' of type 'disabled' is not supported by this model: its chat template "
-            "cannot turn reasoning off.",
-            param="thinking",
-        )
     if not can_choose:
-        return None
+        return "none" if wanted == "disabled" else None
     if wanted not in ("enabled", "adaptive"):
         return "none"
     effort = given.output_config.effort if given.output_config else None

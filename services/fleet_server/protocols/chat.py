@@ -56,9 +56,9 @@ class ChatModel(Protocol):
     supports: frozenset[str]
     """Optional parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
     `repetition_penalty`, `top_k`, `min_p`, `logit_bias`, `logprobs`, `prompt_logprobs`,
-    `reasoning_budget`, `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel).
-    Temperature, top_p, max_tokens and stop are always supported, and so is `n`: each choice is a
-    generation of its own."""
+    `reasoning_budget`, `reasoning_blocks` (a ReasoningBudget with blocks), `response_format` and
+    `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p, max_tokens and stop
+    are always supported, and so is `n`: each choice is a generation of its own."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.

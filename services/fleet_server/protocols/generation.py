@@ -24,12 +24,17 @@ class Finish(StrEnum):
 class ReasoningBudget:
     """A bound on the reasoning at the beginning of a text: after `tokens` tokens of it, the closing
     mark follows. `open` and `close` are the marks; `is_open`: the prompt ends with the opening one.
+
+    With `blocks` the reasoning may have several blocks, anywhere in the text, which have the tokens
+    together. The first of the texts in `blocks` ends the block in which they are used up, the next
+    ones those after it, and the last one all others.
     """
 
     tokens: int
     open: str
     close: str
     is_open: bool = False
+    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +93,30 @@ ENDING_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
+class NoReasoning:
+    """The marks of a block of reasoning that the prompt ends: the one that the template has opened
+    or, with `always`, an empty one."""
+
+    open: str
+    close: str
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateArguments:
     """What a chat template gets besides the messages: `tools` as in a request of OpenAI's chat
     completions, and `variables` by name.
 
     With `continues` the prompt ends with the text of the last message, which the model continues;
-    otherwise with the beginning of its turn, unless `generation_prompt` is false.
+    otherwise with the beginning of its turn, unless `generation_prompt` is false. `no_reasoning`:
+    the turn begins with the answer.
     """
 
     tools: Sequence[Mapping[str, Any]] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     continues: bool = False
     generation_prompt: bool = True
+    no_reasoning: NoReasoning | None = None
 
     @property
     def begins_turn(self) -> bool:

@@ -26,6 +26,11 @@ def test_a_response_and_all_together_are_bounded() -> None:
 
 def test_they_are_those_of_all_tokens_that_may_come() -> None:
     options = GenerationOptions(100, 1.0, 1.0, n=16, logprobs=20)
-    assert scores_of(options, [1000]) == 16 * 100 * 21
-    assert scores_of(options, [50, 1000]) == 16 * 150 * 21
-    assert scores_of(GenerationOptions(100, 1.0, 1.0, n=16), [1000]) == 0
+    assert scores_of(options, [1000], [9]) == 16 * 100 * 21
+    assert scores_of(options, [50, 1000], [9, 9]) == 16 * 150 * 21
+    assert scores_of(GenerationOptions(100, 1.0, 1.0, n=16), [1000], [9]) == 0
+
+
+def test_echoed_prompts_count_too() -> None:
+    options = GenerationOptions(100, 1.0, 1.0, logprobs=4, prompt_logprobs=True)
+    assert scores_of(options, [1000, 1000], [70, 30]) == 300 * 5

@@ -40,6 +40,7 @@ from fleet_server.engines.sampling.token_sampler import TokenSampler
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.text_chat import (
     BIASED,
+    BLOCKS,
     BOUNDED,
     GUIDED,
     SAMPLED,
@@ -106,7 +107,7 @@ class OpenVinoChat:
         self._stop_ids = _stop_ids(pipeline, source)
         step, self._guided = self._checked(pipeline)
         self._compiler = GrammarCompiler(self._tokens())
-        masked = GUIDED | BIASED | BOUNDED
+        masked = GUIDED | BIASED | BOUNDED | BLOCKS
         self.supports = SAMPLED if self._guided is None else SAMPLED | masked
         self._loop = step_loop.StepLoop(pipeline, step, self._stop_ids, self._new_config)
 

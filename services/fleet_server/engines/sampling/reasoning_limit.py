@@ -20,6 +20,7 @@ CHARACTER_TOKENS = 3
 
 class _State(Enum):
     BEGINNING = auto()
+    BETWEEN = auto()
     REASONING = auto()
     CLOSING = auto()
     OVER = auto()
@@ -29,17 +30,23 @@ class ReasoningLimit:
     """Follows the tokens of one text. Not thread-safe.
 
     Marks are found in the bytes of the tokens, as any tokens may form them. Only a block at the
-    beginning of the text is reasoning.
+    beginning of the text is reasoning, unless the budget has `blocks`.
     """
 
     def __init__(self, budget: ReasoningBudget, vocabulary: Vocabulary) -> None:
         self._piece = vocabulary.piece
         self._open, self._close = budget.open.encode(), budget.close.encode()
-        self._closing = deque(vocabulary.encode(budget.close, False))
+        self._ends = deque(
+            vocabulary.encode(text, False) for text in budget.blocks or (budget.close,)
+        )
+        self._closing: deque[int] = deque()
+        self._after = _State.BETWEEN if budget.blocks else _State.OVER
         self._left = budget.tokens
         self._text = b""
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
-        self._state = _State.REASONING if budget.is_open else _State.BEGINNING
+        self._state = _State.BETWEEN if budget.blocks else _State.BEGINNING
+        if budget.is_open:
+            self._state = _State.REASONING
         self._bound()
 
     @property
@@ -53,13 +60,15 @@ class ReasoningLimit:
             match self._state:
                 case _State.BEGINNING:
                     self._begin(self._piece(token_id))
+                case _State.BETWEEN:
+                    self._find(self._piece(token_id))
                 case _State.REASONING:
                     self._left -= 1
                     self._reason(self._piece(token_id))
                 case _State.CLOSING:
                     self._closing.popleft()
                     if not self._closing:
-                        self._state = _State.OVER
+                        self._state, self._text = self._after, b""
                 case _State.OVER:
                     return
 
@@ -72,11 +81,20 @@ class ReasoningLimit:
         elif not self._open.startswith(self._text):
             self._state = _State.OVER
 
+    def _find(self, piece: bytes) -> None:
+        self._text += piece
+        _, found, rest = self._text.partition(self._open)
+        if found:
+            self._state, self._text = _State.REASONING, b""
+            self._reason(rest)
+        else:
+            self._text = self._text[-len(self._open) :]
+
     def _reason(self, piece: bytes) -> None:
         self._text += piece
         self._characters.decode(piece)
         if self._close in self._text:
-            self._state = _State.OVER
+            self._state, self._text = self._after, b""
             return
         self._text = self._text[-len(self._close) :]
         self._bound()
@@ -85,6 +103,9 @@ class ReasoningLimit:
         unfinished = self._characters.getstate()[0] and self._left > -CHARACTER_TOKENS
         if self._state is _State.REASONING and self._left <= 0 and not unfinished:
             self._state = _State.CLOSING
+            self._closing = deque(self._ends[0])
+            if len(self._ends) > 1:
+                self._ends.popleft()
 
 
 class LimitedMasks(WrappedMasks):

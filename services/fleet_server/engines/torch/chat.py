@@ -14,7 +14,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
 from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
-from fleet_server.engines.text_chat import BIASED, BOUNDED, GUIDED, SAMPLED
+from fleet_server.engines.text_chat import BIASED, BLOCKS, BOUNDED, GUIDED, SAMPLED
 from fleet_server.engines.torch import guide, sequence
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
@@ -75,7 +75,7 @@ class TorchChat:
         self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
         self.supports = SAMPLED if self._compiler is None else SAMPLED | GUIDED
         if self.vocabulary is not None:
-            self.supports |= BIASED | BOUNDED
+            self.supports |= BIASED | BOUNDED | BLOCKS
         if self.vocabulary is not None and forward.can_batch:
             self.supports |= {"prompt_logprobs"}
         self._loop = StepLoop(forward, runtime, bounds, stop_ids)

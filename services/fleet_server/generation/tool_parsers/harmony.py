@@ -28,11 +28,24 @@ from fleet_server.generation.tool_grammars.marks import (
     START,
 )
 from fleet_server.generation.tool_parsers.call import Schemas, call, long_id, parse
+from fleet_server.protocols import ReasoningBudget
 
 ENDS = (END, CALL, RETURN, START)
 MARKS = (*ENDS, CHANNEL, MESSAGE, CONSTRAIN)
+ANALYSIS = f"{CHANNEL}analysis{MESSAGE}"
+"""Begins a block of reasoning."""
+NEXT = f"{END}{START}assistant"
+ANSWER = f"{NEXT}{CHANNEL}final{MESSAGE}"
+"""Ends a block of reasoning and begins the answer."""
 RECIPIENT = re.compile(r"\bto=functions\.([\w.-]+)")
 MAX_HEADER = 200
+
+
+def bounded(tokens: int, *, with_tools: bool) -> ReasoningBudget:
+    """A bound on the reasoning of all blocks. After the first block beyond it the model may still
+    call a tool, after the others it has to answer."""
+    blocks = (NEXT, ANSWER) if with_tools else (ANSWER,)
+    return ReasoningBudget(tokens, ANALYSIS, END, blocks=blocks)
 
 
 def is_harmony(template: str) -> bool:

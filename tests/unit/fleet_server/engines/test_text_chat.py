@@ -8,7 +8,7 @@ from fleet_contract.errors import BadRequest
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.text_chat import END, rendered, text_of
-from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments
+from fleet_server.protocols import NO_ARGUMENTS, NoReasoning, TemplateArguments
 
 SPECIAL = SpecialText(["<end>"])
 TEMPLATE = ChatTemplate(
@@ -76,3 +76,24 @@ def test_a_message_that_the_template_hides_cannot_be_continued() -> None:
     hiding = ChatTemplate("{{ messages[0].content }}", {})
     with pytest.raises(BadRequest, match="does not show the last message"):
         rendered(hiding, SPECIAL, TURNS, (), TemplateArguments(continues=True))
+
+
+@pytest.mark.parametrize(
+    ("begun", "always", "ending"),
+    [
+        ("<think>\n", False, "<think>\n\n</think>\n\n"),
+        ("<think>", True, "<think></think>"),
+        ("", True, "<think>\n\n</think>\n\n"),
+        ("", False, ""),
+        ("<think>\n\n</think>\n\n", False, "<think>\n\n</think>\n\n"),
+    ],
+)
+def test_a_prompt_without_reasoning(begun: str, always: bool, ending: str) -> None:
+    template = ChatTemplate(f"{{{{ messages[0].content }}}}<assistant>{{{{ {begun!r} }}}}", {})
+    marks = NoReasoning("<think>", "</think>", always)
+    for arguments, expected in (
+        (TemplateArguments(no_reasoning=marks), ending),
+        (TemplateArguments(no_reasoning=marks, generation_prompt=False), begun),
+    ):
+        text = rendered(template, SPECIAL, TURNS[:1], (), arguments)
+        assert text == f"a<assistant>{expected}"

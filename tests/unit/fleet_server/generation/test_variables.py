@@ -8,7 +8,7 @@ import pytest
 
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation import chat_format
-from fleet_server.generation.variables import read_variables
+from fleet_server.generation.variables import read_variables, wants_reasoning
 
 QWEN = chat_format.read("{{ enable_thinking }}</think>")
 GRANITE = chat_format.read("{{ thinking }}")
@@ -32,6 +32,7 @@ PLAIN = chat_format.read("{{ messages }}")
         (OSS, None, "high", False, {"reasoning_effort": "high"}),
         (OSS, None, None, True, {}),
         (PLAIN, None, "none", False, {}),
+        (R1, None, "none", False, {}),
         (PLAIN, {"enable_thinking": True}, None, True, {}),
     ],
 )  # fmt: skip
@@ -41,8 +42,26 @@ def test_variables(
     assert read_variables(given or {}, effort, form, guided=guided) == expected
 
 
-@pytest.mark.parametrize(("form", "effort"), [(PLAIN, "low"), (R1, "none"), (R1, "high")])
+@pytest.mark.parametrize(("form", "effort"), [(PLAIN, "low"), (R1, "high")])
 def test_an_effort_that_the_template_cannot_express(form: Any, effort: str) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         read_variables({}, effort, form, guided=False)
     assert caught.value.param == "reasoning_effort"
+
+
+@pytest.mark.parametrize(
+    ("variables", "effort", "wanted"),
+    [
+        ({}, None, False),
+        ({"enable_thinking": False}, None, False),
+        ({"enable_thinking": True}, None, True),
+        ({"enable_thinking": True}, "none", True),  # which the request sets besides
+        ({"enable_thinking": False}, "high", False),
+        ({"reasoning_effort": "high"}, "high", True),
+        ({"reasoning_effort": "none"}, "none", False),
+    ],
+)
+def test_whether_a_request_turns_reasoning_on(
+    variables: dict[str, Any], effort: str | None, wanted: bool
+) -> None:
+    assert wants_reasoning(variables, effort) is wanted

@@ -175,7 +175,7 @@ async def test_wrong_tools_are_refused(serve: Any, scripted: Any, fields: Any, n
         ("{{ messages }}</think>", "enabled", {}),
         ("{{ messages }}{{ reasoning_effort }}", "enabled", {"reasoning_effort": "medium"}),
         ("{{ messages }}", "enabled", None),
-        ("{{ messages }}</think>", "disabled", None),
+        ("{{ messages }}</think>", "disabled", {}),
     ],
 )
 async def test_thinking_is_translated_for_the_template(

@@ -54,6 +54,22 @@ def test_the_mark_follows_the_last_token(
     assert written(limit(tokens, is_open=is_open), wanted) == text
 
 
+@pytest.mark.parametrize(
+    ("tokens", "wanted", "text"),
+    [
+        (3, "<t>abcdef", "<t>abc</t>!def"),
+        (12, "<t>ab</t>x<t>cd</t>y", "<t>ab</t>x<t>cd</t>y"),
+        # The marks of a block that ends by itself are of its tokens: each is four bytes here.
+        (8, "<t>ab</t>x<t>cdef", "<t>ab</t>x<t>cd</t>!ef"),
+        (2, "x<t>abcd<t>ef<t>g", "x<t>ab</t>!cd<t></t>?ef<t></t>?g"),
+        (0, "x</t>y", "x</t>y"),
+    ],
+)
+def test_several_blocks_share_the_tokens(tokens: int, wanted: str, text: str) -> None:
+    budget = ReasoningBudget(tokens, "<t>", "</t>", blocks=("</t>!", "</t>?"))
+    assert written(ReasoningLimit(budget, Bytes()), wanted) == text
+
+
 def test_a_character_that_never_ends_does_not_lift_the_bound() -> None:
     one = limit(0, is_open=True)
     assert one.forced == ord("<")
