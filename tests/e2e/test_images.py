@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 import pytest
 
 from harness import images
-from harness.netns import Namespace
+from harness.netns_hook import NETWORK
 
 KINDS = ("operator", "router", "server", "client")
 SERVING = ("operator", "router", "server")
@@ -42,10 +43,13 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def read_image(node_requirements: None, pod_network: Namespace) -> ReadImage:
+def read_image(node_requirements: None, pytestconfig: pytest.Config) -> ReadImage:
+    """Needs no program of Kubernetes, so that the images can be built while those are compiled."""
+
     @cache
     def read(kind: str) -> ImageContents:
-        with pod_network.host_network():
+        network = pytestconfig.stash.get(NETWORK, None)
+        with network.host_network() if network is not None else nullcontext():
             return ImageContents(images.build(kind))
 
     return read
