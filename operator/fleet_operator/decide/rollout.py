@@ -40,8 +40,8 @@ RESTARTS = 2
 STUCK_SECONDS = 60.0
 """Time after which a container that cannot be created counts as failed."""
 BLOCKED_SECONDS = 60.0
-"""Time after which a surge becomes a hand-over although a node seems to have room: the scheduler
-considers more than `capacity`, such as volumes, devices and anti-affinity."""
+"""Time after which a surge becomes a hand-over although a node seems to have room and the scheduler
+names nothing that `capacity` does not consider: one of the two may be behind."""
 TURN_SECONDS = 300.0
 """Time after which a version that waits for its turn is checked again without an event: a rollout
 that has been failing for long no longer blocks others."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet_operator.decide.diagnosis import Diagnosis
 from fleet_operator.decide.server_set import QUOTA, ServerSet
 from fleet_operator.timestamps import parse
 
 WAITING = frozenset({"Unschedulable", "VolumeInUse"})
 """Reasons of pods that may start once an old one has left: its node, its devices or its volume."""
+BEYOND_CAPACITY = ("affinity rules", "volume", "PersistentVolumeClaim", "allocate all claims")
+"""Parts of the scheduler's messages about what `capacity` does not consider: affinity of pods,
+volumes and their zones, devices. Source: pkg/scheduler/framework/plugins of Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blockage:
     """Why new servers cannot be placed, and since when (Unix time).
 
-    `by_nodes`: no node takes them, which free nodes may change; quotas and volumes are independent
-    of free nodes. `has_pod` is False where a quota refuses to create them.
+    `by_nodes`: no node takes them, which free nodes may change; quotas, volumes and the affinity of
+    pods are independent of free nodes. `has_pod` is False where a quota refuses to create them.
     """
 
     since: float
@@ -28,7 +32,7 @@ class Blockage:
 def blockage(servers: ServerSet, now: float) -> Blockage | None:
     """What keeps the current version's pods from being placed; None if nothing does."""
     waiting = [
-        Blockage(pod.created, one.message, one.reason == "Unschedulable")
+        Blockage(pod.created, one.message, _is_by_nodes(one))
         for pod, one in servers.current
         if one.reason in WAITING
     ]
@@ -44,3 +48,8 @@ def blockage(servers: ServerSet, now: float) -> Blockage | None:
     ]
     began = next((at for at in since if at is not None), now)
     return Blockage(began, refused.message, has_pod=False)
+
+
+def _is_by_nodes(one: Diagnosis) -> bool:
+    beyond = any(part in one.message for part in BEYOND_CAPACITY)
+    return one.reason == "Unschedulable" and not beyond

@@ -97,14 +97,40 @@ def test_the_message_of_a_failure_is_kept_with_its_reason(step: Callable[..., Ro
 def test_a_surge_that_the_scheduler_keeps_refusing_gives_way(
     step: Callable[..., RolloutStep],
 ) -> None:
-    """Although a node seems to have room: anti-affinity, zonal volumes, devices."""
-    found = step(OLD, ("new", at("59:01")), strategy=SURGE, cluster=ROOMY)
+    """Although a node seems to have room."""
+    message = "0/2 nodes are available: 2 Insufficient memory."
+    late, soon = (at(clock, unschedulable=message) for clock in ("59:00", "59:01"))
+    found = step(OLD, ("new", soon), strategy=SURGE, cluster=ROOMY)
     assert (found.strategy, found.choice, found.requeue_after) == (SURGE, None, 20.0)
-    found = step(OLD, ("new", at("59:00")), strategy=SURGE, cluster=ROOMY)
+    found = step(OLD, ("new", late), strategy=SURGE, cluster=ROOMY)
     assert found.strategy == HAND_OVER
     assert found.choice is not None
     assert found.choice.reason == "SurgeBlocked"
-    assert "volume node affinity conflict" in found.choice.message
+    assert message in found.choice.message
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "node(s) didn't match pod anti-affinity rules",
+        "node(s) didn't satisfy existing pods anti-affinity rules",
+        "node(s) had volume node affinity conflict",
+        "node(s) had no available volume zone",
+        "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access"
+        " mode",
+        "cannot allocate all claims",
+    ],
+)
+def test_a_surge_gives_way_soon_where_nodes_cannot_explain_it(
+    step: Callable[..., RolloutStep], reason: str
+) -> None:
+    message = f"0/2 nodes are available: 2 {reason}."
+    late, soon = (at(clock, unschedulable=message) for clock in ("59:40", "59:41"))
+    assert step(OLD, ("new", soon), strategy=SURGE, cluster=ROOMY).strategy == SURGE
+    found = step(OLD, ("new", late), strategy=SURGE, cluster=ROOMY)
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "SurgeBlocked")
+    assert reason in found.choice.message
 
 
 def test_a_surge_gives_way_where_nodes_are_unknown(step: Callable[..., RolloutStep]) -> None:
