@@ -69,7 +69,9 @@ def test_control_groups_of_a_killed_run_are_removed(killed: Path) -> None:
     name = CGROUP_PREFIX + killed.name
     control_groups.create(name)
     groups = list(leftovers.control_groups(name))
-    assert groups
+    weights = {file.name: int(file.read_text()) for group in groups for file in group.glob("cpu.*")
+               if file.name in ("cpu.shares", "cpu.weight")}  # fmt: skip
+    assert weights in ({"cpu.shares": 8192}, {"cpu.weight": 800}), "pods starve beside other tests"
     # Like a container it has no mark: only its control group identifies the run.
     with subprocess.Popen(["sleep", "600"], env={}) as pod:
         inner = groups[0] / "pods"

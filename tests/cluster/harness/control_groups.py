@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
+CPU_SHARE = 8
+"""CPU time that all pods together get beside one busy process of other tests. By default a group
+gets as much as one process, so that pods would starve beside several test suites: servers would
+take minutes to start, and probes would time out."""
+_CPU_DEFAULTS = {"cpu.shares": 1024, "cpu.weight": 100}
+"""Files of version 1 and 2, with the weight of a process."""
 
 
 def create(name: str) -> None:
@@ -19,3 +25,6 @@ def create(name: str) -> None:
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if not unified and (hierarchy / setting).exists():
                 (group / setting).write_text((hierarchy / setting).read_text())
+        for setting, default in _CPU_DEFAULTS.items():
+            if (group / setting).exists():
+                (group / setting).write_text(str(CPU_SHARE * default))
