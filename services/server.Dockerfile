@@ -44,8 +44,10 @@ RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
         PIL/_avif.*.so PIL/_imaging{ft,tk}.*.so pillow.libs/lib{avif,freetype,harfbuzz}-*.so* \
     && find numpy -type d -name tests -prune -exec rm -rf {} + \
     && find . -name '*.pyi' -delete \
-    && find av ctranslate2 ctranslate2.libs xllamacpp -name '*.so*' -exec strip --strip-unneeded {} + \
-    && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad, xllamacpp, PIL._imaging, PIL._webp"
+    && find av ctranslate2 ctranslate2.libs httptools obstore tokenizers uvloop xllamacpp -name '*.so*' \
+        -exec strip --strip-unneeded {} + \
+    && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad, httptools, obstore, \
+        tokenizers, uvloop, xllamacpp, PIL._imaging, PIL._webp"
 
 FROM dependencies AS build
 WORKDIR /build
