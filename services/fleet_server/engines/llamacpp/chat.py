@@ -14,16 +14,17 @@ from typing import Any
 
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
+from fleet_server.caller import current_caller
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
 from fleet_server.engines.llamacpp import reasoning, speculation
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of, projector_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
-from fleet_server.engines.llamacpp.images import ImagePrompt, ImageReader
+from fleet_server.engines.llamacpp.images import MOST_PIXELS, ImagePrompt, ImageReader
 from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
-from fleet_server.engines.llamacpp.slices import KnownPrompts, slices
+from fleet_server.engines.llamacpp.slices import KnownPrompts, PromptTurns, slices
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
@@ -64,6 +65,7 @@ class LlamaChat:
 
     supports = SAMPLED | GUIDED | BIASED | BOUNDED
     emits_text = True
+    most_pixels = MOST_PIXELS
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class LlamaChat:
         self._compiler = source_compiler()
         self._known = KnownPrompts(self.max_concurrent)
         self._slice: int = params.n_batch
+        self._turns = PromptTurns()
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
 
     def prompt(
@@ -162,9 +165,12 @@ class LlamaChat:
         steps = StepReader(self.vocabulary, sampling.logprobs)
         tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
         parts: Iterable[dict[str, Any]] = ()
+        known = 0
         if self._prefix and not isinstance(prompt.state, ImagePrompt):
-            parts = slices(body, self._known.add(prompt.state), self._slice)
-        running = Running(body, tokens, emit, steps, parts)
+            known = self._known.add(prompt.state)
+            parts = slices(body, known, self._slice)
+        turns = self._turns if prompt.num_tokens > known + self._slice else None
+        running = Running(body, tokens, emit, steps, parts, turns, current_caller())
         self._scheduler.submit(running)
         return running
 

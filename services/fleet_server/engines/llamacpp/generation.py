@@ -14,10 +14,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.server import GONE, Connection, EmbeddedServer
+from fleet_server.engines.llamacpp.slices import PromptTurns
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.protocols import Step
 
@@ -28,7 +30,8 @@ Emit = Callable[[Step], None]
 
 class Running:
     """One generation. `tokens` are the most that it may need; `body` is that of /completion, and
-    `steps` reads its events; `slices` are the requests before it."""
+    `steps` reads its events; `slices` are the requests before it. A long prompt of `caller` is
+    computed in `turns` with others."""
 
     def __init__(
         self,
@@ -37,18 +40,24 @@ class Running:
         emit: Emit,
         steps: StepReader,
         slices: Iterable[dict[str, Any]] = (),
+        turns: PromptTurns | None = None,
+        caller: str = "",
     ) -> None:
         self.tokens = tokens
         self.emit = emit
+        self.caller = caller
         self.cancelled = False
         self._body = body
         self._steps = steps
         self._slices = slices
+        self._turns = turns
         self._connection: Connection | None = None
 
     def cancel(self) -> None:
         """llama.cpp stops a sequence when its connection is closed."""
         self.cancelled = True
+        if self._turns is not None:
+            self._turns.wake()
         connection = self._connection
         if connection is not None and (opened := connection.sock) is not None:
             with contextlib.suppress(OSError):
@@ -63,26 +72,40 @@ class Running:
             return
         self._connection = connection
         try:
-            for part in self._slices:
-                if self.cancelled:
-                    return
-                with connection.post("/completion", part) as response:
-                    self._steps.read_slice(json.loads(response.read()))
-            if self.cancelled:
-                return
-            for step in self._steps.read(connection.post("/completion", self._body)):
-                if self.cancelled:
-                    return
-                self.emit(step)
-                if step.finish is not None:
-                    return
-            raise ConnectionError("llama.cpp closed the connection")
+            with ExitStack() as until_computed:
+                if self._turns is not None:
+                    until_computed.enter_context(self._turns.joined(self))
+                    self._compute_slices(connection, self._turns)
+                    until_computed.enter_context(self._turns.turn(self))
+                self._generate(connection, until_computed.close)
         except Exception as error:
             # Of any type (http.client raises AttributeError if its socket is shut down): without a
             # last step the request would wait until it times out.
             self._fail(error)
         finally:
             connection.close()
+
+    def _compute_slices(self, connection: Connection, turns: PromptTurns) -> None:
+        for part in self._slices:
+            with turns.turn(self):
+                if self.cancelled:
+                    return
+                with connection.post("/completion", part) as response:
+                    self._steps.read_slice(json.loads(response.read()))
+
+    def _generate(self, connection: Connection, prompt_ended: Callable[[], None]) -> None:
+        if self.cancelled:
+            return
+        response = connection.post("/completion", self._body)
+        self._body = {}  # which holds the images of its prompt
+        for step in self._steps.read(response):
+            prompt_ended()
+            if self.cancelled:
+                return
+            self.emit(step)
+            if step.finish is not None:
+                return
+        raise ConnectionError("llama.cpp closed the connection")
 
     def _fail(self, error: Exception) -> None:
         if not self.cancelled:

@@ -24,7 +24,8 @@ ZERO_WIDTH_SPACE = "\u200b"
 MARKER = "<__media__>"
 """Of versions that do not give another one in /props."""
 MOST_PIXELS = 4 << 20
-"""Larger images are reduced: llama.cpp does it too, and projectors use at most about as many."""
+"""To which larger images are reduced: llama.cpp does it too, and projectors use at most about as
+many."""
 MOST_RATIO = 200
 """Of the sides of an image; the limit of Qwen-VL's image processor."""
 PROBE = "modelfleet-probe"
@@ -120,7 +121,7 @@ def takes_parts(template: ChatTemplate) -> bool:
 
 
 def encoded(image: Any) -> str:
-    """A `PIL.Image.Image` as a PNG file in base64, reduced to MOST_PIXELS. Raises BadRequest."""
+    """A `PIL.Image.Image` as a PNG file in base64. Raises BadRequest."""
     width, height = image.size
     if max(width, height) > MOST_RATIO * min(width, height):
         raise BadRequest(
@@ -128,9 +129,6 @@ def encoded(image: Any) -> str:
             f"long as the other.",
             param="messages", code="invalid_image",
         )  # fmt: skip
-    if width * height > MOST_PIXELS:
-        scale = (MOST_PIXELS / (width * height)) ** 0.5
-        image = image.resize((max(1, int(width * scale)), max(1, int(height * scale))))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
