@@ -233,6 +233,9 @@ class ImageInputs(SpecPart):
     """Largest image in bytes, fetched or in a data URL."""
     max_pixels: int = Field(default=32_000_000, ge=1)
     """Maximum number of pixels of a decoded image."""
+    memory_bytes: int = Field(default=256 * MIB, ge=1)
+    """Bytes of decoded images that running requests hold, 3 for each pixel; further requests wait.
+    A request with more runs while no other has images."""
     allowed_hosts: list[ImageHost] = Field(default_factory=list, max_length=64)
     """If set, the only hosts images are fetched from; private addresses are allowed. Host names,
     IP addresses or CIDR blocks; `*` stands for every public address."""

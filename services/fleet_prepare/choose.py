@@ -110,6 +110,12 @@ def _check_speculation(spec: ModelSpec, engine: Engine) -> None:
             f"{spec.model}: the {engine.value} engine has no speculative.{method}.",
             f"Engines that do: {', '.join(able)}. Remove the field, or set `engine`.",
         )
+    if "draft" in spec.speculative.wanted and spec.vision:
+        # With a draft model of another width, llama.cpp fails all running sequences at an image.
+        raise CannotServe(
+            f"{spec.model}: no engine reads images with a draft model.",
+            "Remove `vision` or `speculative.draft`; `speculative.promptLookup` has no such limit.",
+        )
 
 
 class _Decision:

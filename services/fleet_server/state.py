@@ -14,8 +14,9 @@ from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
 from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import Admission, Slot, places
+from fleet_server.budgets.image_memory import ImageMemory
+from fleet_server.budgets.score_budget import ScoreBudget
 from fleet_server.metrics import Metrics
-from fleet_server.score_budget import ScoreBudget
 from fleet_server.stages import Stages, Transfer
 from fleet_server.worker_pool import WorkerPool
 
@@ -37,6 +38,7 @@ class ServerState:
         self.choice: EngineChoice | None = None
         self.stages = Stages()
         self.scores = ScoreBudget()
+        self.image_memory = ImageMemory(spec.images.memory_bytes, spec.limits.request_timeout)
         self.transfer: Transfer | None = None
         self._model: Any = None
         self._admission: Admission | None = None

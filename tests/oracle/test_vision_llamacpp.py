@@ -148,6 +148,17 @@ def test_images_of_a_batch_do_not_affect_each_other(engine: LlamaChat) -> None:
     assert text_of(engine, prompts) == alone
 
 
+def test_guesses_leave_texts_after_images_unchanged(engine: LlamaChat, gguf_folder: Path) -> None:
+    lookup = {"promptLookup": True, "ngram": 2, "tokens": 4}
+    guessing = LlamaChat(spec(speculative=lookup), gguf_folder, 1)
+    texts = [
+        text_of(each, [each.prompt(messages, images) for messages, images in CASES])
+        for each in (engine, guessing)
+    ]
+    guessing.close()
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("text", ["<|im_end|>", "<|image_pad|>", "{marker}"])
 def test_texts_of_users_cannot_stand_for_control_tokens_or_images(
     engine: LlamaChat, text: str

@@ -63,7 +63,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"prepare"}),
     ),
     "fleet_server": (
-        frozenset({"protocols", "load_error", "metrics", "admission", "score_budget", "stages"}),
+        frozenset({"protocols", "load_error", "metrics", "admission", "budgets", "stages"}),
         frozenset({"engines", "batching", "images"}),
         frozenset({"state"}),
         frozenset({"generation", "audio", "embeddings", "rerank"}),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, Request, Response
 
 from fleet_server.chat.checked import check
 from fleet_server.chat.messages import image_places
 from fleet_server.chat.render import ChatRenderer
-from fleet_server.chat.request import ChatRequest
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
-from fleet_server.images import ImageLoader
+from fleet_server.images import ImageLoader, most_pixels
 from fleet_server.protocols import ChatModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -34,7 +33,7 @@ class ChatService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._images = ImageLoader(server.spec)
+        self._images = ImageLoader(server.spec, server.image_memory)
         self._generator = Generator(server, name="chat", param="messages")
 
     async def complete(self, request: Request) -> Response:
@@ -45,8 +44,9 @@ class ChatService:
         checked = check(server, body, model)
         parsed, options, chat = checked.parsed, checked.options, checked.chat
 
-        async def prepare() -> PreparedPrompt:
-            images = await self._load(parsed)
+        async def prepare(held: AsyncExitStack) -> PreparedPrompt:
+            urls = zip(parsed.image_urls, image_places(parsed.messages), strict=True)
+            images = await self._images.pictures(urls, held, most_pixels(model))
             prompt = await server.run_blocking(chat.prompt, model, images)
             renderer = ChatRenderer(
                 options.model(server.spec),
@@ -58,11 +58,3 @@ class ChatService:
         return await self._generator.respond(
             request, model, options, prepare, num_chars=parsed.num_chars
         )
-
-    async def _load(self, parsed: ChatRequest) -> list[Any]:
-        """The images of a request."""
-        places = image_places(parsed.messages)
-        return [
-            await self._images.load(url, place)
-            for url, place in zip(parsed.image_urls, places, strict=True)
-        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ class CompletionService:
         parsed = self._check(body, model)
         options = parsed.options
 
-        async def prepare() -> PreparedPrompt:
+        async def prepare(_held: AsyncExitStack) -> PreparedPrompt:
             fill, found = await server.run_blocking(_read_all, parsed, model, server.spec.model)
             renderer = CompletionRenderer(
                 options.model(server.spec),

@@ -52,8 +52,9 @@ class PreparedPrompt:
     output: OutputFormat | None = None
 
 
-Prepare = Callable[[], Awaitable[PreparedPrompt]]
-"""Builds the prompt. Raises BadRequest."""
+Prepare = Callable[[AsyncExitStack], Awaitable[PreparedPrompt]]
+"""Builds the prompt; the stack gives back what it holds when the response has ended. Raises
+BadRequest."""
 MOST_CHARS_PER_TOKEN = 32
 """On average of a prompt: English has about 4, lines of a table or of white space up to 20."""
 
@@ -154,7 +155,7 @@ class Generator:
         slot = await stack.enter_async_context(server.admission.slot())
         started = time.monotonic()
         server.metrics.queued(slot.queue_ms / 1000)
-        prepared = await prepare()
+        prepared = await prepare(stack)
         number = len(prepared.prompts)
         most = [
             room_for(server.spec, prompt, model.context_length, place_of(at, number, self._param))

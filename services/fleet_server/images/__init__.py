@@ -3,6 +3,6 @@
 Pillow is imported with the first image, so that a server without vision does not need it.
 """
 
-from fleet_server.images.loader import ImageLoader
+from fleet_server.images.loader import ImageLoader, most_pixels
 
-__all__ = ["ImageLoader"]
+__all__ = ["ImageLoader", "most_pixels"]

@@ -14,11 +14,36 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 WHITE = (255, 255, 255)
 
 
-def to_rgb(content: bytes, max_pixels: int) -> Any:
-    """An RGB `PIL.Image.Image`: EXIF orientation applied, transparency composed on white.
+def size_of(content: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height in the header. Raises BadRequest as `to_rgb`."""
+    with _opened(content, max_pixels) as image:
+        width, height = image.size
+        return width, height
 
-    Raises BadRequest when it cannot be decoded, has more pixels or is animated.
+
+def to_rgb(content: bytes, max_pixels: int, most_pixels: int | None = None) -> Any:
+    """An RGB `PIL.Image.Image`: EXIF orientation applied, transparency composed on white, reduced
+    to `most_pixels`.
+
+    Raises BadRequest when it cannot be decoded, has more than `max_pixels` or is animated.
     """
+    with _opened(content, max_pixels) as image:
+        try:
+            if getattr(image, "is_animated", False):
+                raise BadRequest(
+                    "The image is animated; send a single picture.", code="invalid_image"
+                )
+            return _reduced(_upright(image), most_pixels)
+        except BadRequest:
+            raise
+        except Exception as error:
+            raise BadRequest(
+                f"The {image.format} image is damaged or incomplete.", code="invalid_image"
+            ) from error
+
+
+def _opened(content: bytes, max_pixels: int) -> Any:
+    """The image with its header read only."""
     from PIL import Image
 
     try:
@@ -27,22 +52,19 @@ def to_rgb(content: bytes, max_pixels: int) -> Any:
         raise _too_many(None, max_pixels) from error
     except Exception as error:  # Pillow's plugins raise many types for broken files
         raise _undecodable() from error
-    with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise _too_many((width, height), max_pixels)
-        try:
-            if getattr(image, "is_animated", False):
-                raise BadRequest(
-                    "The image is animated; send a single picture.", code="invalid_image"
-                )
-            return _upright(image)
-        except BadRequest:
-            raise
-        except Exception as error:
-            raise BadRequest(
-                f"The {image.format} image is damaged or incomplete.", code="invalid_image"
-            ) from error
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise _too_many((width, height), max_pixels)
+    return image
+
+
+def _reduced(image: Any, most_pixels: int | None) -> Any:
+    width, height = image.size
+    if most_pixels is None or width * height <= most_pixels:
+        return image
+    scale = (most_pixels / (width * height)) ** 0.5
+    return image.resize((max(1, int(width * scale)), max(1, int(height * scale))))
 
 
 def _upright(image: Any) -> Any:

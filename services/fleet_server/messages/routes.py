@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,7 +15,7 @@ from fleet_server.generation.conversation import CONTINUED, NEW_TURN, Conversati
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import Parameters, with_calls, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
-from fleet_server.images import ImageLoader
+from fleet_server.images import ImageLoader, most_pixels
 from fleet_server.messages.render import MessageRenderer, failure
 from fleet_server.messages.request import MessagesRequest, parse, parse_count
 from fleet_server.messages.thinking import effort_of
@@ -48,7 +49,7 @@ class MessagesService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._images = ImageLoader(server.spec)
+        self._images = ImageLoader(server.spec, server.image_memory)
         self._generator = Generator(server, name="message", param="messages")
 
     async def create(self, request: Request) -> Response:
@@ -62,8 +63,8 @@ class MessagesService:
         options = with_calls(parsed.options, model)
         chat = self._chat(parsed, options, model)
 
-        async def prepare() -> PreparedPrompt:
-            images = [await self._images.load(each.url, each.place) for each in parsed.images]
+        async def prepare(held: AsyncExitStack) -> PreparedPrompt:
+            images = await self._load(parsed, held, model)
             prompt = await server.run_blocking(chat.prompt, model, images)
             renderer = MessageRenderer(options.model(server.spec), prompt.num_tokens)
             return chat.prepared(model, prompt, renderer)
@@ -87,11 +88,17 @@ class MessagesService:
     async def _count(
         self, chat: Conversation, parsed: MessagesRequest, model: ChatModel
     ) -> Response:
-        async with self._server.admission.slot() as slot:
-            images = [await self._images.load(each.url, each.place) for each in parsed.images]
+        async with self._server.admission.slot() as slot, AsyncExitStack() as held:
+            images = await self._load(parsed, held, model)
             prompt = await self._server.run_blocking(chat.prompt, model, images)
             counted: TokenCount = {"input_tokens": prompt.num_tokens}
             return json_response(counted, headers=self._server.headers(slot))
+
+    async def _load(
+        self, parsed: MessagesRequest, held: AsyncExitStack, model: ChatModel
+    ) -> list[Any]:
+        urls = ((each.url, each.place) for each in parsed.images)
+        return await self._images.pictures(urls, held, most_pixels(model))
 
     def _check(self, body: dict[str, Any], parsed: MessagesRequest, model: ChatModel) -> None:
         if body.get("thread") is not None:

@@ -44,7 +44,8 @@ class ChatModel(Protocol):
     """Generates the next turn of a conversation.
 
     Optional members: `emits_text: bool`, whether steps have text instead of token ids (default
-    False); `decode` may then block. `adapters: Collection[str]`, the names of the LoRA adapters
+    False); `decode` may then block. `most_pixels: int`, to which larger images are reduced before
+    `prompt`. `adapters: Collection[str]`, the names of the LoRA adapters
     that it has loaded. If the spec has adapters, the constructor gets their files too, as
     `adapters: Mapping[str, Path]`, folders or single files by name.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,7 +15,7 @@ from fleet_server.generation.conversation import Conversation, conversation
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import Parameters, with_calls, without, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
-from fleet_server.images import ImageLoader
+from fleet_server.images import ImageLoader, most_pixels
 from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
 from fleet_server.responses.request import ResponsesRequest, parse
@@ -41,7 +42,7 @@ class ResponsesService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._images = ImageLoader(server.spec)
+        self._images = ImageLoader(server.spec, server.image_memory)
         self._generator = Generator(server, name="response", param="input")
 
     async def respond(self, request: Request) -> Response:
@@ -53,8 +54,9 @@ class ResponsesService:
         options = with_calls(parsed.options, model)
         chat = self._chat(parsed, options, model)
 
-        async def prepare() -> PreparedPrompt:
-            images = [await self._images.load(each.url, each.place) for each in parsed.images]
+        async def prepare(held: AsyncExitStack) -> PreparedPrompt:
+            urls = ((each.url, each.place) for each in parsed.images)
+            images = await self._images.pictures(urls, held, most_pixels(model))
             try:
                 prompt = await server.run_blocking(chat.prompt, model, images)
             except BadRequest as error:

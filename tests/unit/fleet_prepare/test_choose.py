@@ -69,6 +69,10 @@ def test_a_draft_model_and_cache_types_are_for_llamacpp(tmp_path: Path) -> None:
     assert pick(folder, able, speculative=draft, engine="llamacpp").engine is Engine.LLAMACPP
     with pytest.raises(CannotServe, match=r"openvino engine has no speculative.draft.*llamacpp"):
         pick(folder, able, speculative=draft)
+    (folder / "mmproj-model.gguf").write_bytes((folder / "model.gguf").read_bytes())
+    with pytest.raises(CannotServe, match="no engine reads images with a draft model"):
+        pick(folder, able, speculative=draft, engine="llamacpp", vision=True)
+    (folder / "mmproj-model.gguf").unlink()
     cache = {"type": "q8_0"}
     assert pick(folder, able, cache=cache, engine="llamacpp").engine is Engine.LLAMACPP
     with pytest.raises(CannotServe, match=r"openvino engine has no cache.type q8_0.*llamacpp"):

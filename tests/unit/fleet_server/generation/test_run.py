@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -121,7 +122,7 @@ class Served:
         registry = self.server.metrics.registry
         return registry.get_sample_value(f"modelfleet_{name}", {"model": "m", **labels}) or 0.0
 
-    async def _prepare(self) -> PreparedPrompt:
+    async def _prepare(self, _held: AsyncExitStack) -> PreparedPrompt:
         self.prepared += 1
         assert self.server.admission.running == 1
         return PreparedPrompt((Prompt(self._num_tokens, None),), Plain("id-", "m"))
@@ -309,7 +310,7 @@ async def test_an_error_of_a_stream_that_is_open_already_has_the_form_of_its_rou
     served.server.heartbeat = 0.001
     opened = asyncio.Event()
 
-    async def prepare() -> PreparedPrompt:
+    async def prepare(_held: AsyncExitStack) -> PreparedPrompt:
         await opened.wait()
         return PreparedPrompt((Prompt(11, None),), Plain("id-", "m"))
 

@@ -8,7 +8,7 @@ import gzip
 import io
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from fleet_contract.errors import BadRequest, FleetError, TooLarge
 from fleet_contract.spec import ModelSpec
+from fleet_server.budgets.image_memory import ImageMemory
 from fleet_server.images import ImageLoader
 from fleet_server.images.hosts import IpAddress, is_public
 
@@ -28,6 +29,7 @@ def picture_file() -> bytes:
 
 
 PICTURE = picture_file()
+MEMORY = ImageMemory(1000, 5)
 Served = tuple[str, list[str]]
 Handler = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
@@ -37,7 +39,7 @@ def loader(*, resolver: Any = None, permitted: Any = None, **images: Any) -> Ima
         {"model": "m", "vision": True, "images": {"allowRemote": True} | images}
     )
     extra = {} if resolver is None else {"resolver": resolver}
-    return ImageLoader(spec, permitted or only("127.0.0.1"), **extra)
+    return ImageLoader(spec, MEMORY, permitted or only("127.0.0.1"), **extra)
 
 
 def only(*allowed: str) -> Callable[[IpAddress], bool]:
@@ -101,7 +103,7 @@ async def test_other_schemes(url: str) -> None:
 async def test_remote_images_are_disabled_and_the_error_names_the_setting() -> None:
     async with serving(picture) as (url, paths):
         spec = ModelSpec(model="m", vision=True)
-        error = await refusal(ImageLoader(spec, only("127.0.0.1")).load(url))
+        error = await refusal(ImageLoader(spec, MEMORY, only("127.0.0.1")).load(url))
         assert "ALLOW_REMOTE_IMAGES=1" in error.message
         assert (error.status, paths) == (400, [])
 
@@ -337,3 +339,28 @@ async def test_a_compressed_body_is_refused() -> None:
 
     async with serving(handler) as (url, _):
         assert "cannot be decoded" in (await refusal(loader().load(url))).message
+
+
+async def test_pictures_are_decoded_once_there_is_memory_for_all_of_a_request() -> None:
+    memory = ImageMemory(3 * 32 * 2, 5)
+    made = ImageLoader(ModelSpec(model="m", vision=True), memory)
+    url = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
+    async with AsyncExitStack() as held:
+        first = await made.pictures([(url, "a"), (url, "b")], held, None)
+        assert [picture.size for picture in first] == [(8, 4)] * 2
+        second = asyncio.create_task(made.pictures([(url, "a")], AsyncExitStack(), 8))
+        await asyncio.wait([second], timeout=0.2)
+        assert not second.done()
+    [reduced] = await second
+    assert reduced.size == (4, 2)
+    assert memory._used == 3 * 8
+
+
+async def test_the_place_of_a_damaged_picture(pictures: SimpleNamespace) -> None:
+    content = pictures.encode(Image.effect_noise((50, 50), 100))
+    url = f"data:image/png;base64,{base64.b64encode(content[:-900]).decode()}"
+    made = ImageLoader(ModelSpec(model="m", vision=True), MEMORY)
+    async with AsyncExitStack() as held:
+        error = await refusal(made.pictures([(url, "messages[0]")], held, None))
+    assert (error.code, error.param) == ("invalid_image", "messages[0]")
+    assert MEMORY._used == 0

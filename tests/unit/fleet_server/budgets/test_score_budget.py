@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fleet_contract.errors import BadRequest, QueueFull
+from fleet_server.budgets.score_budget import ScoreBudget
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.run import scores_of
-from fleet_server.score_budget import ScoreBudget
 
 
 def test_a_response_and_all_together_are_bounded() -> None:

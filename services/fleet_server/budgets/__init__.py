@@ -1,0 +1,1 @@
+"""Bounds of the memory that all running requests share."""
