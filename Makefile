@@ -87,7 +87,8 @@ CHAT_SUITES := $(addprefix tests/local/test_,chat.py chat_limits.py completions.
 
 # In an environment of 6 GB that takes minutes to install, so `make test` leaves them out.
 test-vllm: env-vllm ## Run the tests of `engine: vllm`, on the CPU
-	CHAT_ENGINES=vllm $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine $(CHAT_SUITES) $(PYTEST_ARGS)
+	CHAT_ENGINES=vllm $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine tests/oracle/test_sampling.py \
+		$(CHAT_SUITES) $(PYTEST_ARGS)
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
 	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)

@@ -3,6 +3,7 @@ gives the same text in any batch."""
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,18 @@ def on_torch(source: Path) -> TorchChat:
     return TorchChat(SPEC, source, 1)
 
 
-@pytest.fixture(scope="module", params=[openvino, llamacpp, on_torch])
+def vllm(source: Path) -> Any:
+    from fleet_server.engines.vllm.chat import VllmChat  # in an environment of its own
+
+    fields = {"device": "cpu", "cache": SPEC.cache.model_copy(update={"kv_gib": 0.05})}
+    return VllmChat(SPEC.model_copy(update=fields), source, 1)
+
+
+ENGINES = [vllm] if os.environ.get("CHAT_ENGINES") == "vllm" else [openvino, llamacpp, on_torch]
+"""`make test-vllm` runs these tests, too."""
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, source: Path) -> Iterator[Any]:
     start: Callable[[Path], Any] = request.param
     made = start(source)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ChatModel,
     Finish,
+    FormatKind,
     OutputFormat,
     Sampling,
     Step,
@@ -142,6 +144,30 @@ def test_generations_follow_a_schema(pair: tuple[Any, Any, VllmChat]) -> None:
     assert set(json.loads(engine.decode(ids))) == {"name", "age"}
     with pytest.raises(BadRequest, match="schema"):
         engine.compile(OutputFormat('{"type": "strng"}', "p"))
+
+
+COSTLY = OutputFormat(
+    "([a-z]*[aeiou][a-z]{60}X|[a-z]*[xyz][a-z]{70}Y)+", "guided_regex", FormatKind.REGEX
+)
+"""Its automaton has more states than the limit after some hundred letters."""
+
+
+def test_a_format_that_is_costly_to_follow_ends_its_text_only(
+    pair: tuple[Any, Any, VllmChat],
+) -> None:
+    reference, _, engine = pair
+    ids = prompt(engine, "fox")
+    other = Running(engine, ids, GREEDY)
+    letters = [engine.vocabulary.encode(letter, False)[0] for letter in ascii_lowercase]
+    bias = dict.fromkeys(letters, 20.0)
+    sampling = Sampling(
+        1900, temperature=1.0, seed=1, logit_bias=bias, grammar=engine.compile(COSTLY)
+    )
+    error = generate(engine, ids, sampling)[1][-1].error
+    assert isinstance(error, BadRequest)
+    assert (error.code, error.param) == ("schema_too_expensive", "guided_regex")
+    assert other.wait()[0] == greedy(reference, ids, NEW)
+    assert engine.healthy
 
 
 def test_a_cancelled_generation_frees_its_cache(pair: tuple[Any, Any, VllmChat]) -> None:

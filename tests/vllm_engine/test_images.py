@@ -16,7 +16,7 @@ from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.vllm.chat import VllmChat
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Prompt, Sampling
+from fleet_server.protocols import Prompt, ReasoningBudget, Sampling
 from support import tiny_chat
 from support.running import Running
 from support.tiny_checkpoints import like_qwen3_vl, write_chat
@@ -111,6 +111,23 @@ def test_images_differ(engine: VllmChat) -> None:
     prompts = [engine.prompt(user(None, "?"), [picture(32, 32, seed)]) for seed in (1, 2, 1)]
     first, second, same = (run(engine, prompt).wait()[0] for prompt in prompts)
     assert first == same != second
+
+
+def test_a_bound_on_the_reasoning_about_images(
+    engine: VllmChat, expected: list[tuple[int, list[int]]]
+) -> None:
+    close = engine.vocabulary.encode("</think>", add_special=False)
+    most = 2 + len(close) + 3
+    budget = ReasoningBudget(2, "<think>", "</think>", is_open=True)
+    bounded = Sampling(most, temperature=0, reasoning=budget)
+    running = [Running(engine, engine.prompt(*case), bounded) for case in CASES]
+    for each, (_, ids) in zip(running, expected, strict=True):
+        found = each.wait()[0]
+        if len(ids) < 2:  # ends before the bound
+            assert found == ids
+        else:
+            assert found[: 2 + len(close)] == [*ids[:2], *close]
+            assert len(found) <= most
 
 
 def test_the_token_of_an_image_is_refused(engine: VllmChat) -> None:

@@ -40,9 +40,8 @@ PROMPT_LOGPROBS = ("torch", "vllm")
 """Engines with the logarithmic probabilities of the prompt's tokens."""
 BUDGETS = ("thinking_budget", "thinking_token_budget")
 """Names of the bound on the reasoning: in the APIs of Qwen and of vLLM."""
-BOUNDING_ENGINES = ("openvino", "llamacpp", "torch")
-BLOCK_ENGINES = ("openvino", "torch")
-"""Of these, those that find several blocks of reasoning."""
+BLOCK_ENGINES = ("openvino", "torch", "vllm")
+"""Those that find several blocks of reasoning."""
 EXTRA = {"top_k": (None,), "min_p": (None, 0), "repetition_penalty": (None, 1)}
 """Parameters that OpenAI's API does not have, with the values that are always accepted."""
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
@@ -118,7 +117,7 @@ def check_budget(body: Mapping[str, Any], model: ChatModel) -> None:
         if "reasoning_budget" not in model.supports:
             raise UnsupportedParameter(
                 f"{name!r} is not supported by this model's engine; engines that support it: "
-                f"{', '.join(BOUNDING_ENGINES)} (openvino without speculative decoding).",
+                f"{', '.join(ALL_ENGINES)} (openvino without speculative decoding).",
                 param=name,
             )
         harmony = chat_format.read(getattr(model, "chat_template", "")).harmony
@@ -159,7 +158,10 @@ def with_calls(options: GenerationOptions, model: ChatModel) -> GenerationOption
     tools, output, supports = options.tools, options.output, model.supports
     if not tools.required:
         check_output(output, supports)
+    form = chat_format.read(getattr(model, "chat_template", ""))
     if not tools.tools:
+        if output is not None and output.free:
+            options = replace(options, output=replace(output, loose=form.marks))
         return options
     if tools.required:
         if "grammar" not in supports:
@@ -171,7 +173,6 @@ def with_calls(options: GenerationOptions, model: ChatModel) -> GenerationOption
         return replace(options, output=tools.forced())
     if output is None and not tools.strict:
         return options
-    form = chat_format.read(getattr(model, "chat_template", ""))
     combined = None
     if "grammar" in supports and (output is None or output.kind is FormatKind.JSON_SCHEMA):
         combined = tools.optional(form.call_syntax, form.marks, output)

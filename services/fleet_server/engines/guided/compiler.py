@@ -23,6 +23,7 @@ import llguidance
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_server.engines.guided import json_schema, lark
 from fleet_server.engines.guided.ahead import Ahead
+from fleet_server.engines.guided.deep_threads import started
 from fleet_server.engines.guided.lark import Plan
 from fleet_server.engines.guided.masks import Masks, refusal
 from fleet_server.protocols import FormatKind, OutputFormat
@@ -31,8 +32,6 @@ DEADLINE_SECONDS = 10.0
 CACHED = 64
 THREADS = 2
 MAX_WAITING = 32
-STACK_BYTES = 256 << 20
-"""Reserved, not used: the compiler's recursion is as deep as a chain of references."""
 NICENESS = 10
 """Of the compiling threads, which must not slow down the running sequences."""
 KEPT_TEXTS = 4096
@@ -108,7 +107,7 @@ class GrammarCompiler:
         self._work: queue.Queue[tuple[OutputFormat, Future[Grammar]] | None]
         self._work = queue.Queue(MAX_WAITING)
         self._ahead = Ahead()
-        self._threads = _threads(self._run)
+        self._threads = started(self._run, THREADS)
 
     def compile(self, wanted: OutputFormat) -> Grammar:
         """Blocks for `deadline` seconds at most.
@@ -251,21 +250,6 @@ class GrammarCompiler:
             if self._tokenizer is None:
                 self._tokenizer = _tokenizer(self._tokens)
             return self._tokenizer
-
-
-def _threads(run: Callable[[], None]) -> list[threading.Thread]:
-    """Running threads with a large stack."""
-    threads = [
-        threading.Thread(target=run, name=f"grammar-{number}", daemon=True)
-        for number in range(THREADS)
-    ]
-    default = threading.stack_size(STACK_BYTES)
-    try:
-        for thread in threads:
-            thread.start()
-    finally:
-        threading.stack_size(default)
-    return threads
 
 
 class _Wrapped:

@@ -15,10 +15,12 @@ SPACED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class SourceFormat:
-    """A format in Lark, with the special tokens of the model."""
+    """A format in Lark, with the special tokens of the model. `param` is its place in the
+    request."""
 
     source: str
     unenforced: tuple[str, ...]
+    param: str
 
 
 def source_compiler() -> GrammarCompiler:

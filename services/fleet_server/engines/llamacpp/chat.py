@@ -150,7 +150,7 @@ class LlamaChat:
         """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
         grammar = self._compiler.compile(wanted)
-        return SourceFormat(grammar.plan.text(self._special_id), grammar.unenforced)
+        return SourceFormat(grammar.plan.text(self._special_id), grammar.unenforced, wanted.param)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

@@ -16,9 +16,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
+from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.text_chat import (
     BIASED,
+    BLOCKS,
+    BOUNDED,
     GUIDED,
     SAMPLED,
     TAIL_TOKENS,
@@ -27,6 +30,7 @@ from fleet_server.engines.text_chat import (
 )
 from fleet_server.engines.vllm.adapters import lora_arguments
 from fleet_server.engines.vllm.arguments import engine_arguments, environment, sequences
+from fleet_server.engines.vllm.bounded import BoundedText
 from fleet_server.engines.vllm.images import image_arguments, image_tokens
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
@@ -52,7 +56,7 @@ NONE: Mapping[str, Path] = MappingProxyType({})
 class VllmChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
-    supports = SAMPLED | GUIDED | BIASED | {"prompt_logprobs"}
+    supports = SAMPLED | GUIDED | BIASED | BOUNDED | BLOCKS | {"prompt_logprobs"}
 
     def __init__(
         self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE
@@ -134,14 +138,16 @@ class VllmChat:
 
     def compile(self, wanted: OutputFormat) -> SourceFormat:
         """Raises BadRequest and QueueFull."""
-        # vLLM compiles it again when the generation starts, without a limit.
         grammar = self._compiler.compile(wanted)
-        return SourceFormat(grammar.plan.text(self._specials.get), grammar.unenforced)
+        return SourceFormat(grammar.plan.text(self._specials.get), grammar.unenforced, wanted.param)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        return self._loop.submit(prompt.state, sampling, emit)
+        text = None
+        if sampling.reasoning is not None:
+            text = BoundedText(sampling, ReasoningLimit(sampling.reasoning, self.vocabulary))
+        return self._loop.submit(prompt.state, sampling, emit, text)
 
     @property
     def healthy(self) -> bool:

@@ -7,7 +7,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from fleet_contract.errors import BadRequest, NotReady
+from fleet_server.engines.vllm.bounded import BoundedText
+from fleet_server.engines.vllm.guided import scheduler_name
 from fleet_server.engines.vllm.sampling import parameters, step_of
 from fleet_server.protocols import Sampling, Step
 
@@ -39,10 +42,18 @@ EngineInput = Mapping[str, Any]
 class Running:
     """A generation; `start` and the task run in the loop's thread."""
 
-    def __init__(self, loop: EngineLoop, given: EngineInput, sampling: Sampling, emit: Emit):
+    def __init__(
+        self,
+        loop: EngineLoop,
+        given: EngineInput,
+        sampling: Sampling,
+        emit: Emit,
+        text: BoundedText | None,
+    ) -> None:
         self.given = given
         self.sampling = sampling
         self.emit = emit
+        self.text = text
         self.cancelled = False
         self.task: asyncio.Task[None] | None = None
         self._loop = loop
@@ -116,9 +127,15 @@ class EngineLoop:
             )
         return made
 
-    def submit(self, given: EngineInput, sampling: Sampling, emit: Emit) -> Running:
-        """Start a generation. Raises NotReady."""
-        running = Running(self, given, sampling, emit)
+    def submit(
+        self,
+        given: EngineInput,
+        sampling: Sampling,
+        emit: Emit,
+        text: BoundedText | None = None,
+    ) -> Running:
+        """Start a generation; `text` is that of one whose reasoning is bounded. Raises NotReady."""
+        running = Running(self, given, sampling, emit, text)
         with self._lock:
             if self._closing:
                 raise NotReady(GONE, retry_after=1)
@@ -144,6 +161,8 @@ class EngineLoop:
         config = AsyncEngineArgs(**arguments).create_engine_config()
         # vLLM then shortens the context to what the key/value cache holds, instead of failing.
         config.model_config.original_max_model_len = -1
+        scheduler = config.scheduler_config
+        scheduler.scheduler_cls = scheduler_name(is_async=bool(scheduler.async_scheduling))
         engine = AsyncLLM.from_vllm_config(
             config, disable_log_stats=True, stat_loggers=[lambda *_: self._usage]
         )
@@ -176,17 +195,13 @@ class EngineLoop:
             running.emit(Step((), error=NotReady(GONE, retry_after=1)))
 
     async def _run(self, running: Running) -> None:
-        most = running.sampling.logprobs or 0
-        ids = running.given["prompt_token_ids"]
         try:
-            outputs = self._engine.generate(
-                running.given,
-                parameters(running.sampling),
-                str(next(self._numbers)),
-                lora_request=self._adapters.get(running.sampling.adapter or ""),
-            )
-            async for output in outputs:
-                running.emit(step_of(output, ids, most))
+            if running.text is not None:
+                await self._run_bounded(running, running.text)
+                return
+            ids = running.given["prompt_token_ids"]
+            async for output in self._outputs(running, running.given, parameters(running.sampling)):
+                running.emit(step_of(output, ids, running.sampling))
         except EngineDeadError:
             running.emit(Step((), error=NotReady(DEAD, retry_after=1)))
         except VLLMClientError as error:
@@ -194,6 +209,33 @@ class EngineLoop:
         except Exception as error:
             logger.exception("a generation failed")
             running.emit(Step((), error=error))
+
+    async def _run_bounded(self, running: Running, text: BoundedText) -> None:
+        ids = running.given["prompt_token_ids"]
+        while not text.ended:
+            forced = text.forced
+            if forced is not None and running.sampling.logprobs is None:
+                running.emit(text.close())
+                continue
+            given = {**running.given, "prompt_token_ids": [*ids, *text.ids]}
+            options = parameters(text.part(), text.ids, forced)
+            async with aclosing(self._outputs(running, given, options)) as outputs:
+                async for output in outputs:
+                    running.emit(text.take(step_of(output, ids, running.sampling), forced))
+                    if text.forced is not None or text.ended:
+                        break
+
+    def _outputs(
+        self, running: Running, given: EngineInput, options: Any
+    ) -> AsyncGenerator[Any, None]:
+        """vLLM's generation; closing it aborts the request."""
+        made: AsyncGenerator[Any, None] = self._engine.generate(
+            given,
+            options,
+            str(next(self._numbers)),
+            lora_request=self._adapters.get(running.sampling.adapter or ""),
+        )
+        return made
 
     async def _close(self) -> None:
         tasks = [running.task for running in self._running if running.task is not None]

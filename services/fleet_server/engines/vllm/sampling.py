@@ -8,15 +8,29 @@ from typing import Any
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+from fleet_contract.errors import BadRequest
+from fleet_server.engines.vllm.guided import spec_of
 from fleet_server.protocols import Finish, Sampling, Step, TokenLogprobs
 
 MAX_SEED = (1 << 63) - 1
 
 
-def parameters(sampling: Sampling) -> SamplingParams:
-    """Token ids are returned as they are generated, without text."""
-    return SamplingParams(
-        max_tokens=sampling.max_tokens,
+class CheckedParams(SamplingParams):  # type: ignore[misc]
+    """Options whose grammar has been compiled within limits (fleet_server.engines.guided)."""
+
+    def _validate_structured_outputs(self, *args: Any) -> None:
+        """Instead of vLLM's check, which compiles the grammar on the event loop, without a limit of
+        time."""
+
+
+def parameters(
+    sampling: Sampling, begun: Sequence[int] = (), forced: int | None = None
+) -> SamplingParams:
+    """Token ids are returned as they are generated, without text. `begun` are tokens of the prompt
+    that the text begins with, and `forced` is the only one that is generated."""
+    return CheckedParams(
+        max_tokens=sampling.max_tokens if forced is None else 1,
+        allowed_token_ids=None if forced is None else [forced],
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
@@ -30,8 +44,8 @@ def parameters(sampling: Sampling) -> SamplingParams:
         prompt_logprobs=(sampling.logprobs or 0) if sampling.prompt_logprobs else None,
         structured_outputs=(
             None
-            if sampling.grammar is None
-            else StructuredOutputsParams(grammar=sampling.grammar.source)
+            if sampling.grammar is None or forced is not None
+            else StructuredOutputsParams(grammar=spec_of(sampling.grammar.source, begun))
         ),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
@@ -39,15 +53,13 @@ def parameters(sampling: Sampling) -> SamplingParams:
     )
 
 
-def step_of(output: Any, prompt_ids: Sequence[int], most: int) -> Step:
-    """The step in a `RequestOutput` of a generation without text.
-
-    `most` is the number of most probable tokens that the request wants for each token.
-    """
+def step_of(output: Any, prompt_ids: Sequence[int], sampling: Sampling) -> Step:
+    """The step in a `RequestOutput` of a generation without text."""
     completion = output.outputs[0]
     ids, reason = completion.token_ids, completion.finish_reason
     if reason not in (None, "stop", "length"):
-        return Step((), error=RuntimeError(f"vLLM ended the request: {reason}"))
+        return Step((), error=_failure(reason, sampling))
+    most = sampling.logprobs or 0
     if reason == "stop":
         ids = ids[:-1]  # the token that ends the generation
     logprobs: Sequence[TokenLogprobs] = ()
@@ -70,6 +82,17 @@ def step_of(output: Any, prompt_ids: Sequence[int], most: int) -> Step:
         cached_tokens=output.num_cached_tokens,
         prompt_logprobs=of_prompt,
     )
+
+
+def _failure(reason: str, sampling: Sampling) -> Exception:
+    if reason == "error" and sampling.grammar is not None:
+        return BadRequest(
+            "Following the format of the text takes too long. Use one with fewer alternatives and "
+            "simpler patterns.",
+            param=sampling.grammar.param,
+            code="schema_too_expensive",
+        )
+    return RuntimeError(f"vLLM ended the request: {reason}")
 
 
 def _logprobs(token_id: int, found: Mapping[int, Any], most: int) -> TokenLogprobs:

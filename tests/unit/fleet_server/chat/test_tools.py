@@ -364,7 +364,7 @@ async def test_bounds_that_are_refused(serve: Any, scripted: Any, name: str) -> 
     with serve(made(scripted, "Ok.")) as live:
         error = await live.refused(**{name: 5})
         assert (error["param"], error["code"]) == (name, "unsupported_parameter")
-        assert "openvino, llamacpp, torch" in error["message"]
+        assert "openvino, llamacpp, torch, vllm" in error["message"]
         assert (await live.chat(**{name: -1})).status_code == 200
         for wrong in (-2, 1.5, "5", True):
             assert (await live.refused(**{name: wrong}))["param"] == name
