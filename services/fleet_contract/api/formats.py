@@ -41,6 +41,7 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
             "properties": {"type": {"const": "json_schema"}, "json_schema": {"type": "object"}},
             "required": ["json_schema"],
         },
+        {"properties": {"type": {"const": "structural_tag"}}},
     ]
 
 
@@ -49,12 +50,19 @@ class ResponseFormat(JsonBody):
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
     """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
     json_schema: NamedSchema | None = None
     """The schema, with `type` `json_schema`."""
     object_schema: JsonSchema | None = Field(default=None, alias="schema")
     """A schema with `type` `json_object`, as llama.cpp accepts it."""
+    structures: list[dict[str, Any]] | None = None
+    """With `type` `structural_tag`, which is vLLM's: objects with the texts `begin` and `end` and
+    a JSON Schema `schema`, which what is between them follows."""
+    triggers: list[str] | None = None
+    """Texts, with one of which each `begin` begins, and after which it is enforced."""
+    format: dict[str, Any] | None = None
+    """Instead of `structures` and `triggers`: xgrammar's format of the type `triggered_tags`."""
 
 
 class StructuredOutputs(JsonBody):
@@ -70,8 +78,8 @@ class StructuredOutputs(JsonBody):
     """Texts, one of which is generated."""
     grammar: Grammar | None = None
     """A grammar in Lark, as llguidance reads it, or GBNF."""
-    structural_tag: None = None
-    """Not supported."""
+    structural_tag: dict[str, Any] | str | None = None
+    """Structural tags as in `response_format`, also as text."""
 
 
 class FormatFields(JsonBody):

@@ -11,6 +11,7 @@ import orjson
 from fleet_contract.api.formats import FormatFields, ResponseFormat, StructuredOutputs
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.generation.formats.schema import narrowed
+from fleet_server.generation.formats.structural_tags import structural_tag
 from fleet_server.protocols import FormatKind, OutputFormat
 
 JSON_OBJECT = '{"type": "object"}'
@@ -82,6 +83,8 @@ def _of_response(given: ResponseFormat) -> OutputFormat:
         if given.object_schema is not None:
             return json_schema(given.object_schema, "response_format.schema")
         return json_object("response_format")
+    if given.type == "structural_tag":
+        return structural_tag(given.model_dump(exclude_none=True), "response_format")
     named, place = given.json_schema, "response_format.json_schema"
     if named is None:
         raise BadRequest(f"Missing required parameter: {place!r}.", param=place, code="missing")
@@ -101,25 +104,35 @@ def _of_vllm(given: StructuredOutputs) -> OutputFormat:
         found.append(_choice(given.choice, f"{place}.choice"))
     if given.grammar is not None:
         found.append(_grammar(given.grammar, f"{place}.grammar"))
+    if given.structural_tag is not None:
+        where = f"{place}.structural_tag"
+        found.append(structural_tag(_object(given.structural_tag, where), where))
     if len(found) != 1:
         raise BadRequest(
-            f"{place!r} must have exactly one of json, json_object, regex, choice and grammar.",
+            f"{place!r} must have exactly one of json, json_object, regex, choice, grammar and "
+            f"structural_tag.",
             param=place,
         )
     return found[0]
 
 
 def _schema_or_text(value: dict[str, Any] | str, place: str) -> OutputFormat:
+    return json_schema(_object(value, place), place)
+
+
+def _object(value: dict[str, Any] | str, place: str) -> dict[str, Any]:
+    """An object, or its text."""
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
+            found = orjson.loads(value)
         except orjson.JSONDecodeError:
-            value = ""
-        if not isinstance(value, dict):
+            found = None
+        if not isinstance(found, dict):
             raise BadRequest(
-                f"{place!r} must be a JSON Schema, or its text.", param=place, code="invalid_schema"
+                f"{place!r} must be a JSON object, or its text.", param=place, code="invalid_schema"
             )
-    return json_schema(value, place)
+        return found
+    return value
 
 
 def _choice(texts: Sequence[str], place: str) -> OutputFormat:
