@@ -29,6 +29,8 @@ from support.ports import free_port
 
 NAME = "bench/model"
 CONTEXT = 4096
+GPU_MEMORY = 0.4
+"""The share of each of the two servers, which run at the same time."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def ours(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[s
     spec = ModelSpec.model_validate({
         "model": NAME, "engine": "vllm", "device": device, "source": f"file://{folder}",
         "contextLength": CONTEXT, "batching": {"maxSize": sequences},
-        "cache": {"kvGib": kv_gib}, "limits": {"maxQueueSize": 512},
+        "cache": {"kvGib": kv_gib, "gpuMemory": GPU_MEMORY}, "limits": {"maxQueueSize": 512},
     })  # fmt: skip
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "fleet_server", "--port", url.rpartition(":")[2]]
@@ -62,6 +64,8 @@ def theirs(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator
             "TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(available_cpus()),
         }  # fmt: skip
+    else:
+        command += ["--gpu-memory-utilization", str(GPU_MEMORY)]
     with stack.process(command, environ):
         stack.await_status(f"{url}/health")
         yield url
