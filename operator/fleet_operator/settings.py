@@ -58,6 +58,7 @@ class OperatorSettings:
     router_namespace: str
     autoscale_interval: float
     scale_down_delay: float
+    min_residency: float
     drain_seconds: int
     max_rollouts: Limit
     """That of this shard."""
@@ -137,6 +138,7 @@ class OperatorSettings:
             router_namespace=text("ROUTER_NAMESPACE") or own_namespace,
             autoscale_interval=positive("AUTOSCALE_INTERVAL"),
             scale_down_delay=value("SCALE_DOWN_DELAY"),
+            min_residency=value("MIN_RESIDENCY"),
             drain_seconds=positive("POD_DRAIN_SECONDS"),
             max_rollouts=limit("MAX_ROLLOUTS"),
             max_rollouts_cpu=limit("MAX_ROLLOUTS_CPU"),

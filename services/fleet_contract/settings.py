@@ -338,6 +338,9 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),
+    Setting("MIN_RESIDENCY", "seconds that the servers of a model run before they may stop for "
+            "another model (yieldsAfter); at least as long as their start took", "60", float,
+            where="operator"),
     Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is "
             "stopped; at least limits.requestTimeout of the model", "120", int, where="operator"),
     Setting("MAX_ROLLOUTS", "rollouts of models with accelerators at the same time, as a number "

@@ -13,6 +13,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fleet_contract.blocks.model_id import MODEL_ID_LENGTH, ModelId
+from fleet_contract.blocks.traffic import Traffic
+from fleet_contract.blocks.wake import Prewarm, WakeTime
 from fleet_contract.names import ENV_SPEC
 from fleet_contract.pod.container import Container, EnvFrom, EnvValue, MountedFile, PodPart
 from fleet_contract.pod.resources import DeviceRequest, Resources
@@ -100,52 +103,17 @@ class Modality(StrEnum):
 DEVICE_PATTERN = r"^(auto|cpu|mps|npu|(cuda|gpu)(:[0-9]+)?)$"
 DEVICES = "auto, cpu, mps, cuda, cuda:N, gpu, gpu:N or npu"
 """What DEVICE_PATTERN accepts, for messages."""
-MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
 ADAPTER_ENGINES = (Engine.LLAMACPP, Engine.VLLM)
 """Engines that load LoRA adapters; a custom handler may too."""
 
-MODEL_ID_LENGTH = 200
-ModelId = Annotated[str, Field(min_length=1, max_length=MODEL_ID_LENGTH, pattern=MODEL_ID_PATTERN)]
-
 
 def _no_duplicates(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
         raise ValueError("entries must be unique")
     return values
-
-
-class TrafficRise(SpecPart):
-    """A weight that rises by itself while the model does no worse than the primary of its group.
-
-    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) or
-    rejected requests (4xx) are more frequent or the first byte of responses comes later than at the
-    primary.
-    """
-
-    step: int = Field(default=10, ge=1, le=100)
-    """Percent by which the weight rises."""
-    interval_seconds: int = Field(default=300, ge=1)
-    """Minimum number of seconds at one weight."""
-    min_requests: int = Field(default=50, ge=1)
-    """Minimum number of requests of this model at one weight before it is compared and rises."""
-
-
-class Traffic(SpecPart):
-    """A share of the requests of a group of models, such as a canary's.
-
-    A group is served under an id or alias of one of its members, the primary. All members name the
-    group and are in one namespace.
-    """
-
-    group: ModelId
-    """Id that clients send; an id or alias of the primary."""
-    weight: int = Field(default=0, ge=0, le=100)
-    """Percent of the group's requests for this model; the primary gets the rest."""
-    rise: TrafficRise | None = None
-    """Raises the weight by itself, beginning with `weight`."""
 
 
 class ModelSpec(SpecPart):
@@ -232,8 +200,17 @@ class ModelSpec(SpecPart):
     scale_to_zero_after: int | None = Field(default=None, ge=1)
     """Seconds without a request after which the last server is stopped; never by default."""
     priority: int = Field(default=0, ge=-1000, le=1000)
-    """In local mode, models of a lower priority stop first when the memory of others is needed, and
-    never those of a higher one. On a cluster `priorityClassName` decides."""
+    """Models of a lower priority stop first where others need their place, and never for one of a
+    lower priority. `priorityClassName` is independent of it."""
+    yields_after: int | None = Field(default=None, ge=0)
+    """Seconds without a request after which the servers may stop for a model that requests wait for
+    and that fits nowhere else; the next request starts them again. By default never on a cluster,
+    and at once in local mode."""
+    wake_at: list[WakeTime] = Field(default_factory=list, max_length=16)
+    """Times at which the model starts ahead of requests; needs scaleToZeroAfter or yieldsAfter."""
+    prewarm: Prewarm | None = None
+    """Starts the model before the hours in which requests came a week ago, on a cluster; needs
+    scaleToZeroAfter or yieldsAfter."""
     target_in_flight: int | None = Field(default=None, ge=1)
     """Requests in flight per server that autoscaling aims for; maxReplicas must allow growth."""
     scale_down_delay: int | None = Field(default=None, ge=0)
@@ -330,10 +307,19 @@ class ModelSpec(SpecPart):
             return self
         if self.engine is Engine.REMOTE:
             raise ValueError("inferencePool: a model with engine 'remote' has no pods")
-        if self.scale_to_zero_after is not None or self.target_in_flight is not None:
+        by_requests = (self.scale_to_zero_after, self.target_in_flight, self.yields_after)
+        if any(each is not None for each in by_requests):
             raise ValueError(
-                "inferencePool: scaleToZeroAfter and targetInFlight count the requests of routers, "
-                "not those of gateways; use replicas, with an autoscaler if needed"
+                "inferencePool: scaleToZeroAfter, targetInFlight and yieldsAfter count requests of "
+                "routers, not those of gateways; use replicas, with an autoscaler if needed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _wakes(self) -> Self:
+        if (self.wake_at or self.prewarm is not None) and not self.is_on_demand:
+            raise ValueError(
+                "wakeAt and prewarm need scaleToZeroAfter or yieldsAfter: other models do not stop"
             )
         return self
 
@@ -349,6 +335,11 @@ class ModelSpec(SpecPart):
         if self.engine is Engine.VLLM:
             return self.container is not None or self.image is not None
         return self.engine is Engine.CONTAINER
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether servers come and go with requests: with `replicas: 0` the first starts one."""
+        return self.scale_to_zero_after is not None or self.yields_after is not None
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -105,13 +105,21 @@ class Scaling(SpecPart):
     desired_replicas: int
     """Desired number of servers."""
     reason: str = ""
-    """Load or Idle; RoutersUnknown or RouterSilent, while servers are not removed."""
+    """Load, Idle or Yielded; RoutersUnknown or RouterSilent, while servers are not removed."""
     last_active_time: Time | None = None
     """When the model was last used, with scaleToZeroAfter; updated after a quarter of that time."""
     low_since: Time | None = None
     """Since when fewer servers would suffice."""
     low_peak: int | None = None
     """Maximum number of servers desired since then."""
+    yielded_to: str | None = None
+    """Model (namespace/name) that the servers were last stopped for, until a request comes."""
+    yielded_at: Time | None = None
+    """When that was."""
+    active_hours: list[int] = Field(default_factory=list, max_length=200)
+    """Hours since 1970 (UTC) in which requests came during the last week, with prewarm."""
+    room_at: Time | None = None
+    """When another model may yield, which the model waits for because it fits nowhere."""
 
 
 class Rollout(SpecPart):

@@ -17,7 +17,7 @@ IGNORED = (
     "max_replicas", "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
-    "inference_pool",
+    "inference_pool", "prewarm",
 )  # fmt: skip
 
 

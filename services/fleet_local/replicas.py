@@ -21,12 +21,13 @@ CONCURRENT_MODELS = 2
 def number(spec: ModelSpec) -> int:
     """Servers of a model: `replicas`, within `minReplicas` and `maxReplicas`, without scaling.
 
-    0 is a model that is listed and stopped. `replicas: 0` with `scaleToZeroAfter` starts at its
-    first request; without it nothing would start it later. Raises StartError above MOST.
+    0 is a model that is listed and stopped. `replicas: 0` starts at its first request if the model
+    comes and goes with its requests; else nothing would start it later. Raises StartError above
+    MOST.
     """
     if spec.remote is not None or spec.stopped:
         return 0
-    if spec.replicas == 0 and spec.scale_to_zero_after is None:
+    if spec.replicas == 0 and not spec.is_on_demand:
         return 0
     requested = spec.replicas or 1
     wanted = max(spec.min_replicas or 1, min(requested, spec.max_replicas or requested))

@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
             | {"safe_text"}
         ),
         frozenset({"spec_base"}),
-        frozenset({"pod"}),
+        frozenset({"pod", "blocks"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
         frozenset({"accelerators", "catalog", "crd", "endpoints", "error_shapes", "settings"}),

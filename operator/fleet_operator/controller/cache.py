@@ -14,6 +14,7 @@ from dataclasses import replace
 from fleet_contract.claims import Claimants, NameClaim, prefixed
 from fleet_contract.claims import Key as Key
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
 from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, ReplicaWrite, Rival
 from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
@@ -204,6 +205,11 @@ class ClusterCache:
         """All pods of a model, in no order."""
         return list(self._of_model.get(key, {}).values())
 
+    def spec(self, key: Key) -> ModelSpec | None:
+        """The completed spec of a model; None if it is unknown or invalid."""
+        model = self.models.get(key)
+        return None if model is None else self._resolver.resolve(model).spec
+
     def observe(self, key: Key) -> Observed | None:
         """Snapshot for one reconcile; None if the InferenceModel does not exist."""
         model = self.models.get(key)
@@ -261,15 +267,16 @@ class ClusterCache:
         """Record what a model claims now; returns all models whose names may change owner."""
         created = model["metadata"].get("creationTimestamp") or ""
         spec = self._resolver.resolve(model).spec
-        adapters = self._prefixed(model, spec.adapter_ids if spec is not None else ())
+        adapters = self.prefixed(model, spec.adapter_ids if spec is not None else ())
         claim = NameClaim(created, *_key(model), self.ids(model), adapters)
         return self._claimants.put(claim)
 
     def ids(self, model: Raw) -> tuple[str, ...]:
         """Id and aliases as clients send them."""
-        return self._prefixed(model, self._resolver.resolve(model).ids)
+        return self.prefixed(model, self._resolver.resolve(model).ids)
 
-    def _prefixed(self, model: Raw, ids: Iterable[str]) -> tuple[str, ...]:
+    def prefixed(self, model: Raw, ids: Iterable[str]) -> tuple[str, ...]:
+        """Ids of the model's namespace as clients send them."""
         return prefixed(ids, self.settings.id_prefixes.get(model["metadata"]["namespace"], ""))
 
 

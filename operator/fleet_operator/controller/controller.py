@@ -12,6 +12,7 @@ from typing import Any
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.demand.yields import Yields
 from fleet_operator.controller.event_writer import EventWriter
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.generations import Generations
@@ -63,6 +64,7 @@ class Controller:
         self._generations = Generations(api)
         limits = {True: cache.settings.max_rollouts, False: cache.settings.max_rollouts_cpu}
         self._turns = RolloutTurns(cache, limits, queue.add)
+        self._yields = Yields(cache, may_write)
         metrics.gauge("modelfleet_operator_rollouts_waiting", "Models that wait for their turn",
                       lambda: self._turns.waiting)  # fmt: skip
         self._metrics = metrics
@@ -119,7 +121,7 @@ class Controller:
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp") or not self._may_write(key[0]):
             return "unchanged"
-        observed, plan = await self._decide(key, observed)
+        observed, plan = await self._decide(key, self._yields.ordered(key, observed))
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)
@@ -178,6 +180,10 @@ class Controller:
             cluster=self._turns.cluster(key, observed.cluster),
         )
         plan = reconcile(observed)
+        if plan.wants_neighbours:
+            observed = replace(observed, neighbours=self._yields.neighbours(key))
+            plan = reconcile(observed)
+        self._queue.add(self._yields.decided(key, plan))
         self._turns.decided(key, plan)
         return observed, plan
 

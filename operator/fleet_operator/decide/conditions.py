@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from fleet_contract.spec import Traffic
+from fleet_contract.blocks.traffic import Traffic
 from fleet_contract.status import DUPLICATE_ALIAS, DUPLICATE_MODEL, Condition, Phase, TrafficShare
 from fleet_operator.decide.diagnosis import Diagnosis, Stage
 from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision

@@ -29,6 +29,8 @@ class Decision:
     `begins` is set if a rollout that replaces working servers begins now. `waits` is set if it has
     to wait for the rollouts of other models; its value is whether the new version has accelerators.
     `removes`: some of the servers are removed, others stay.
+    `wants_neighbours`: the next decision needs the models that could make room for this one.
+    `yields`: models (namespace/name) that stop for this one.
     `passing`: the status only reports progress and may be written a little later.
     """
 
@@ -42,3 +44,5 @@ class Decision:
     removes: bool = False
     begins: Beginning | None = None
     waits: bool | None = None
+    wants_neighbours: bool = False
+    yields: tuple[str, ...] = ()

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from fleet_contract.names import ANNOTATION_WAKE
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.decide.scaling.autoscale import Load
+from fleet_operator.decide.scaling.neighbours import Neighbours
 from fleet_operator.decide.turn import Turn
 from fleet_operator.features import Features
 from fleet_operator.resources.resolve import Resolution
@@ -110,6 +112,8 @@ class Observed:
     of adapters of it.
     `errors` are the API server's errors for children in this reconcile.
     `turn` has the models whose rollouts come before this one's.
+    `yields_to` is a model (namespace/name) that this one should make room for, "" for none;
+    `neighbours` are the models that could make room for this one, where requested.
     `remote` is the last probe of a remote server, `comparison` the requests since the weight in
     the traffic group last changed.
     `replica_set` is the hash of the Deployment's current ReplicaSet, "" if it does not matter.
@@ -135,6 +139,8 @@ class Observed:
     remote: RemoteReport | None = None
     cluster: Cluster | None = None
     turn: Turn = NO_TURN
+    yields_to: str = ""
+    neighbours: Neighbours | None = None
     load: Load | None = None
     comparison: Comparison | None = None
     replica_set: str = ""
@@ -156,6 +162,18 @@ class Observed:
     @property
     def deployment(self) -> Raw | None:
         return self.children.get(Ref("Deployment", self.name))
+
+    @property
+    def wake(self) -> str | None:
+        """The routers' annotation that requests a server."""
+        found: str | None = (self.model["metadata"].get("annotations") or {}).get(ANNOTATION_WAKE)
+        return found
+
+    @property
+    def last_ready(self) -> float:
+        """When a server last became ready, of those that still are; 0 without any."""
+        conditions = (pod.conditions.get("Ready") for pod in self.pods if pod.ready)
+        return max((one.since or 0.0 for one in conditions if one is not None), default=0.0)
 
     @property
     def status(self) -> Raw:

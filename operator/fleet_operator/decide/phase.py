@@ -9,7 +9,7 @@ from typing import Any
 from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, UNOBSERVED, Phase
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
-from fleet_operator.decide.scaling.autoscale import Target
+from fleet_operator.decide.scaling.autoscale import YIELDED, Target
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.turn import waiting_message
 from fleet_operator.names import ANNOTATION_PAUSED
@@ -19,6 +19,8 @@ from fleet_operator.resources.images import Problem
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
 PERSISTED = ("scaling", "rollout", "traffic")
 CONFLICTS = frozenset({DUPLICATE_MODEL, "NameTaken"})
+WAITING_FOR_ROOM = "WaitingForRoom"
+"""Reason of a model that fits nowhere, and that others stop for."""
 REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote", REMOTE_KEY_REFUSED})
 """Reasons of models served outside the cluster."""
 
@@ -41,11 +43,13 @@ def decide_phase(
     flaws: Sequence[Problem] = (),
     remote: RemoteReport | None = None,
     waits_for: tuple[str, ...] = (),
+    room: str = "",
 ) -> PhaseDecision:
     """Errors take precedence over progress, and progress over Ready.
 
     `flaws` are problems despite which the model is served. `remote` is the last probe of a remote
-    server, `waits_for` models whose rollouts come before this one's.
+    server, `waits_for` models whose rollouts come before this one's, `room` is what makes room for
+    a model that fits nowhere, "" for nothing.
     """
     if problem is not None:
         return _wrong(servers, problem.reason, problem.message)
@@ -54,6 +58,9 @@ def decide_phase(
     if servers.wanted == 0:
         return _resting(target)
     diagnosis = servers.deployment_problem() or servers.pod_problem
+    if diagnosis is not None and not diagnosis.failed and room:
+        message = f"{room} {diagnosis.message}"
+        return PhaseDecision(Phase.PENDING, WAITING_FOR_ROOM, message)
     if diagnosis is not None and not diagnosis.failed:
         phase = Phase.DEGRADED if servers.ready else Phase.PENDING
         return PhaseDecision(phase, diagnosis.reason, diagnosis.message)
@@ -112,6 +119,12 @@ def _resting(target: Target) -> PhaseDecision:
     if target.reason == "Zero":
         message = "spec.replicas is 0: requests wait until an autoscaler or a user raises it."
         return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
+    scaling = target.scaling
+    if target.reason == YIELDED and scaling is not None:
+        message = f"The model was idle and stopped for {scaling.yielded_to}; the next request"
+        return PhaseDecision(
+            Phase.SCALED_TO_ZERO, "Yielded", f"{message} starts a server.", settled=True
+        )
     message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import (
     DUPLICATE_ALIAS,
@@ -38,6 +37,8 @@ from fleet_operator.decide.scaling import autoscale
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.decide.traffic import canary
+from fleet_operator.decide.yielding import room as rooms
+from fleet_operator.decide.yielding.candidate import candidate
 from fleet_operator.names import ANNOTATION_APPLIED, LABEL_TEMPLATE
 from fleet_operator.pause import PAUSED, Pause, is_paused
 from fleet_operator.resources import children, permissions
@@ -76,7 +77,12 @@ def reconcile(observed: Observed) -> Decision:
         problem = step.problem
     flaws = _flaws(observed, limit)
     ahead = step.waits_for if step is not None else ()
-    decision = decide_phase(servers, target, problem, flaws, _remote(observed), ahead)
+    wants_room = problem is None and step is not None and rooms.is_wanted(observed, target, servers)
+    room = rooms.find(observed, step.template["spec"]) if wants_room and step is not None else None
+    target = rooms.noted(target, room)
+    decision = decide_phase(
+        servers, target, problem, flaws, _remote(observed), ahead, room.message if room else ""
+    )
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
@@ -101,17 +107,21 @@ def reconcile(observed: Observed) -> Decision:
             target.requeue_after,
             step.requeue_after if step is not None else None,
             replica_writers.requeue_after(observed),
+            room.requeue_after if room is not None else None,
         ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
         removes=scaled is not None and 0 < scaled[1] < scaled[0],
         begins=_beginning(step),
         waits=is_accelerated(template["spec"]) if ahead and template is not None else None,
+        wants_neighbours=wants_room and observed.neighbours is None,
+        yields=room.yields if room is not None else (),
     )
 
 
 def _target(observed: Observed) -> autoscale.Target:
     spec = observed.resolution.spec
     meta, past = observed.model["metadata"], read_part(Scaling, observed.status.get("scaling"))
+    own = candidate(observed) if observed.yields_to else None
     if spec is None:
         return autoscale.Target(_present_replicas(observed), "Fixed", past)
     if is_paused(observed.model) and spec.engine is not Engine.REMOTE:
@@ -120,19 +130,15 @@ def _target(observed: Observed) -> autoscale.Target:
         spec,
         observed.load,
         past,
-        (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
+        observed.wake,
         # A server that became ready after the last request has not been idle since then.
-        max(parse(meta.get("creationTimestamp")) or observed.now, _last_ready(observed)),
+        max(parse(meta.get("creationTimestamp")) or observed.now, observed.last_ready),
         observed.now,
         observed.settings.scale_down_delay,
         any(_is_starting(pod, observed) for pod in observed.pods if pod.active),
+        # It may have got requests since it was chosen.
+        observed.yields_to if own is not None and own.may_yield(observed.now) else "",
     )
-
-
-def _last_ready(observed: Observed) -> float:
-    """When a server last became ready, of those that still are."""
-    conditions = (pod.conditions.get("Ready") for pod in observed.pods if pod.ready)
-    return max((one.since or 0.0 for one in conditions if one is not None), default=0.0)
 
 
 def _is_starting(pod: PodView, observed: Observed) -> bool:

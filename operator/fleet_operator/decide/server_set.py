@@ -12,7 +12,7 @@ from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.views import PodView, Raw
 
 QUOTA = "QuotaExceeded"
-TRANSIENT = frozenset({"Unschedulable", "SchedulingGated", QUOTA})
+TRANSIENT = frozenset({"Unschedulable", "SchedulingGated", QUOTA, "WaitingForRoom"})
 """Reasons that resolve themselves once there is capacity."""
 PASSING_ERRORS = (
     "Internal error occurred", "failed calling webhook", "context deadline exceeded", "Timeout:",

@@ -24,8 +24,9 @@ OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
     "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after", "priority",
-    "target_in_flight", "scale_down_delay", "routing", "rollout", "traffic", "inference_pool",
-    "fallback", "profile", "image", "resources", "node_selector", "tolerations", "affinity",
+    "yields_after", "wake_at", "prewarm", "target_in_flight", "scale_down_delay", "routing",
+    "rollout", "traffic", "inference_pool", "fallback", "profile", "image", "resources",
+    "node_selector", "tolerations", "affinity",
     "priority_class_name", "runtime_class_name", "scheduler_name", "devices", "env", "env_from",
     "files", "pod_template", "remote", "container",
 )  # fmt: skip

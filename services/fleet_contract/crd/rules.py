@@ -54,9 +54,10 @@ RULES: tuple[Rule, ...] = (
     Rule("spec", "!has(self.inferencePool) || !has(self.engine) || self.engine != 'remote'",
          "inferencePool: a model with engine remote has no pods"),
     Rule("spec", "!has(self.inferencePool) || "
-                 "!(has(self.scaleToZeroAfter) || has(self.targetInFlight))",
-         "inferencePool: scaleToZeroAfter and targetInFlight count the requests of routers, not "
-         "those of gateways"),
+                 "!(has(self.scaleToZeroAfter) || has(self.targetInFlight) || "
+                 "has(self.yieldsAfter))",
+         "inferencePool: scaleToZeroAfter, targetInFlight and yieldsAfter count the requests of "
+         "routers, not those of gateways"),
     Rule("spec", "!has(self.fallback) || self.fallback != self.model",
          "fallback must name another model"),
     Rule("spec.source", "self.matches('^(hf|pvc|file|https|pypi|oci|s3)://.')",

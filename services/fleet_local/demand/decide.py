@@ -1,8 +1,9 @@
 """Which models of a fleet start and stop within a budget of memory. Pure.
 
 A model stops when it was idle for its `scaleToZeroAfter`, or when a model that a request waits for
-does not fit otherwise: of the models without requests in flight, lower priorities stop first and,
-among equals, the one that was idle for longest. Pinned models stop only after their own idle time.
+does not fit otherwise: of the models without requests in flight that were idle for their
+`yieldsAfter`, lower priorities stop first and, among equals, the one that was idle for longest.
+Pinned models stop only after their own idle time.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Candidate:
     """A model as the decision sees it.
 
     `size` is the memory in bytes that it takes, or would take. `idle_seconds` is the time since its
-    last request or since it is ready, `idle_limit` is `scaleToZeroAfter`, `waits` is how long
-    requests have waited for it, None if none do; all in seconds.
+    last request or since it is ready, `idle_limit` is `scaleToZeroAfter`, `yields_after` is
+    `yieldsAfter`, `waits` is how long requests have waited for it, None if none do; all in seconds.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Candidate:
     idle_seconds: float = 0.0
     idle_limit: float | None = None
     waits: float | None = None
+    yields_after: float = 0.0
 
     @property
     def takes_memory(self) -> bool:
@@ -173,13 +175,18 @@ class _Round:
             if _is_idle(each)
             and not each.pinned
             and each.name not in self._stop
-            and (priority is None or each.priority <= priority)
+            and (priority is None or _yields(each, priority))
         ]
         return sorted(found, key=lambda one: (one.priority, -one.idle_seconds))
 
 
 def _is_idle(model: Candidate) -> bool:
     return model.state is State.READY and not model.in_flight and model.waits is None
+
+
+def _yields(model: Candidate, priority: int) -> bool:
+    """Whether an idle model may stop for one of `priority` that requests wait for."""
+    return model.priority <= priority and model.idle_seconds >= model.yields_after
 
 
 def _sum(models: Iterable[Candidate]) -> int:

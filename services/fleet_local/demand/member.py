@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fleet_contract.api.load_report import ReportedLoad
+from fleet_contract.blocks.wake import next_wake
 from fleet_contract.spec import ModelSpec
 from fleet_local.demand import progress
 from fleet_local.demand.decide import Candidate, State
@@ -27,7 +28,8 @@ SETTLE_SECONDS = 0.5
 
 
 class Member:
-    """`spec` is the model as its servers see it. Times are those of `clock`, monotonic seconds."""
+    """`spec` is the model as its servers see it. Times are those of `clock`,
+    monotonic seconds, and for `wakeAt` those of `wall`, Unix time."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Member:
         *,
         log: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.spec = spec
         self.services = services
@@ -56,6 +59,8 @@ class Member:
         self._failures = 0
         self._log = log
         self._clock = clock
+        self._wall = wall
+        self._wake_at = next_wake(spec.wake_at, wall())
         self._load = ReportedLoad(0, math.inf)
         self._busy = 0
         self._since = self._last_used = clock()
@@ -87,6 +92,7 @@ class Member:
         self._last_used = max(self._last_used, now - idle)
         if self.failure and now >= self._failed_until:
             self.failure = ""
+        self._follow_schedule(now)
         if self.state is State.ASLEEP:
             self._is_to_unload = False
         came = now - own.idle_seconds > self._since + SETTLE_SECONDS
@@ -95,6 +101,15 @@ class Member:
             self._wanted_since, self.waits_for_memory = None, False
         elif self._wanted_since is None:
             self._wanted_since = now
+
+    def _follow_schedule(self, now: float) -> None:
+        """Start it at the times of `wakeAt`, from which on it counts as used."""
+        wall = self._wall()
+        if self._wake_at is None or wall < self._wake_at:
+            return
+        self._wake_at = next_wake(self.spec.wake_at, wall)
+        self._is_to_load = self._is_to_load or self.state in (State.ASLEEP, State.STOPPING)
+        self._last_used = now
 
     def candidate(self) -> Candidate:
         """The model as the decision sees it."""
@@ -106,6 +121,7 @@ class Member:
         return Candidate(
             self.spec.model, self.state, self.size, self.spec.priority, self.pinned, self._busy,
             now - self._last_used, None if limit is None else float(limit), waits,
+            float(self.spec.yields_after or 0),
         )  # fmt: skip
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,7 +36,10 @@ PORT_NAME = "http"
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """An InferenceModel; `created` and `wake_at` in RFC 3339, `phase` and `reason` from status."""
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `phase` and `reason` from status.
+
+    `ready_at` is the Unix time at which a model that waits for others to yield may be ready.
+    """
 
     namespace: str
     name: str
@@ -46,6 +50,7 @@ class ModelView:
     reason: str = ""
     cold_seconds: float | None = None
     wake_at: str = ""
+    ready_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
 def read_status(item: Json) -> ModelView:
     """View of an InferenceModel without its spec."""
     meta, status = item["metadata"], _mapping(item.get("status"))
-    cold = _mapping(status.get("coldStart")).get("totalSeconds")
+    start = _mapping(status.get("coldStart"))
+    cold = start.get("totalSeconds")
     return ModelView(
         namespace=meta.get("namespace", ""),
         name=meta["name"],
@@ -85,7 +91,17 @@ def read_status(item: Json) -> ModelView:
         reason=str(status.get("reason") or ""),
         cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,
         wake_at=_mapping(meta.get("annotations")).get(ANNOTATION_WAKE, ""),
+        ready_at=_ready_at(_mapping(status.get("scaling")).get("roomAt"), start),
     )
+
+
+def _ready_at(room_at: Any, start: Json) -> float | None:
+    """When there is room for a model, and the time that it took to start on a node."""
+    try:
+        took = float(start.get("totalSeconds", 0)) - float(start.get("scheduleSeconds", 0))
+        return datetime.fromisoformat(room_at).timestamp() + max(0.0, took)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def with_present_weight(spec: ModelSpec, present: Json) -> ModelSpec:

@@ -144,6 +144,7 @@ class TableIndex:
             phase=view.phase,
             reason=view.reason or (INVALID_SPEC if view.problem else ""),
             cold_seconds=view.cold_seconds,
+            ready_at=view.ready_at,
         )
         route = with_remote(route, self._environ)
         if spec.model == view.spec.model:

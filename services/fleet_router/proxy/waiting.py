@@ -69,7 +69,11 @@ class WaitingRoom:
 
     def expected_wait(self, route: Route) -> float:
         """Seconds until the model probably has a server: the duration of its last start, less the
-        time requests have waited already; at least 1."""
+        time requests have waited already, or until others may yield to it and it has started; at
+        least 1."""
+        left = route.ready_at - time.time() if route.ready_at is not None else 0.0
+        if left > 0:
+            return max(1.0, left)
         whole = route.cold_seconds or self.start_seconds.get(route.model) or DEFAULT_START_SECONDS
         since = self.since.get(route.model)
         passed = time.monotonic() - since if since is not None else 0.0

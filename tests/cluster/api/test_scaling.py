@@ -14,6 +14,7 @@ from harness.fake_kubelet import FakeKubelet
 from harness.http_stub import HttpStub
 from harness.models import API, APPS, KIND, condition, model, phase, reason, wait
 from harness.netns import Namespace
+from harness.nodes import on_node
 from harness.operator_process import OperatorProcess
 from harness.tenant import Tenant
 from support.waiting import until
@@ -208,6 +209,43 @@ def test_idle_models_scale_to_zero_and_wake(
     assert tenant.get(API, KIND, "sleepy")["status"]["phase"] == "Ready"
     routers.set_load("router-a")
     wait(tenant, "sleepy", phase("ScaledToZero"))
+
+    always = {"scaleToZeroAfter": 600, "wakeAt": [{"schedule": "* * * * *"}]}
+    tenant.create(model("early", replicas=0, **always))
+    wait(tenant, "early", phase("Ready"))
+    tenant.create(model("never", **{**always, "wakeAt": [{"schedule": "61 * * * *"}]}))
+    found = wait(tenant, "never", reason("InvalidSpec"))
+    assert "wakeAt" in condition(found, "Ready")["message"]
+
+
+def test_the_idle_one_of_two_models_that_share_a_node_makes_room(
+    tenant: Tenant, routers: Routers, add_node: AddNode, router_operator: OperatorProcess
+) -> None:
+    add_node("shared", cpu="4")
+    place = {**on_node("shared"), "resources": {"requests": {"cpu": "3"}}, "yieldsAfter": 1}
+    tenant.create(model("first", **place))
+    wait(tenant, "first", phase("Ready"))
+    tenant.create(model("second", replicas=0, **place))
+    wait(tenant, "second", phase("ScaledToZero"))
+    routers.set_load("router-a", "test/second", in_flight=1)
+    found = wait(tenant, "first", reason("Yielded"))
+    assert found["status"]["scaling"]["yieldedTo"] == f"{tenant.namespace}/second"
+    wait(tenant, "second", phase("Ready"))
+    assert tenant.get(API, KIND, "first")["status"]["reason"] == "Yielded"
+
+    # Back again, but not while the second one has requests.
+    routers.set_load("router-b", "test/first", in_flight=1)
+    found = wait(tenant, "first", lambda m: reason("WaitingForRoom")(m) and roomy(m))
+    assert condition(found, "Scheduled")["reason"] == "Unschedulable"
+    assert tenant.get(API, KIND, "second")["status"]["phase"] == "Ready"
+    routers.set_load("router-a")
+    wait(tenant, "second", reason("Yielded"))
+    wait(tenant, "first", phase("Ready"))
+
+
+def roomy(found: Json | None) -> bool:
+    """Whether the status has the time at which there may be room."""
+    return "roomAt" in (found or {})["status"]["scaling"]
 
 
 def test_scaling_state_survives_operator_restarts(

@@ -27,6 +27,7 @@ RULES = ROOT / "operator" / "rbac.yaml"
 
 SHORT_INTERVALS = {
     "AUTOSCALE_INTERVAL": "0.2",
+    "MIN_RESIDENCY": "1",
     "PROBE_INTERVAL": "0.2",
     "RESYNC_INTERVAL": "1",
     "SERVER_IMAGE_CPU": "modelfleet-server:cpu",

@@ -93,6 +93,8 @@ def test_a_spec_is_frozen() -> None:
         ),
         ({"inferencePool": POOL, "scaleToZeroAfter": 60}, "inferencePool: scaleToZeroAfter"),
         ({"inferencePool": POOL, "targetInFlight": 4}, "inferencePool: scaleToZeroAfter"),
+        ({"inferencePool": POOL, "yieldsAfter": 0}, "inferencePool: scaleToZeroAfter"),
+        ({"yieldsAfter": -1}, "yieldsAfter"),
         ({"vision": True, "task": "embedding"}, "vision"),
         (
             {"task": "speech", "speculative": {"promptLookup": True}},

@@ -23,6 +23,7 @@ ADDRESS = {"engine": "remote", "remote": {"address": "http://a.example"}}
         ({"replicas": 0}, 0),
         ({"replicas": 3}, 3),
         ({"replicas": 0, "scaleToZeroAfter": 60}, 1),
+        ({"replicas": 0, "yieldsAfter": 0}, 1),
         ({"replicas": 0, "scaleToZeroAfter": 60, "stopped": True}, 0),
         ({"replicas": 0, "minReplicas": 2}, 0),
         ({"minReplicas": 2}, 2),

@@ -2,24 +2,27 @@
 
 The operator is the only writer of a Deployment's replicas. `spec.replicas` is for people, HPA and
 KEDA; where it is 0, requests wait until one of them raises it. Built-in autoscaling is on where
-`targetInFlight` or `scaleToZeroAfter` is set; then `spec.replicas` 0 only means that the model
-starts without servers. `spec.stopped` comes before all of these. The state of autoscaling is kept
-in the status, so that a restarted operator continues from it.
+`targetInFlight`, `scaleToZeroAfter` or `yieldsAfter` is set; then `spec.replicas` 0 only means that
+the model starts without servers. `spec.stopped` comes before all of these. The state of autoscaling
+is kept in the status, so that a restarted operator continues from it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import Scaling
+from fleet_operator.decide.scaling import wake_times
 from fleet_operator.timestamps import parse, render
 
 NOTED_SECONDS = 300.0
 NOTED_SHARE = 0.25
 """The time of the last request in the status is at most this old while there are requests: a share
 of `scaleToZeroAfter`, within a bound in seconds."""
+YIELDED = "Yielded"
+"""The reason of a model whose servers were stopped for another model."""
 WAKE_SECONDS = 300.0
 """How long a request starts servers of a model that has none and is never scaled to zero."""
 
@@ -52,8 +55,12 @@ class Target:
 
 def is_on(spec: ModelSpec) -> bool:
     """Whether built-in autoscaling is on."""
-    wanted = spec.target_in_flight is not None or spec.scale_to_zero_after is not None
-    return wanted and not spec.stopped and spec.engine is not Engine.REMOTE
+    fields = (spec.target_in_flight, spec.scale_to_zero_after, spec.yields_after)
+    return (
+        any(each is not None for each in fields)
+        and not spec.stopped
+        and spec.engine is not Engine.REMOTE
+    )
 
 
 def target(
@@ -65,12 +72,34 @@ def target(
     now: float,
     delay: float,
     starting: bool = False,
+    yields_to: str = "",
 ) -> Target:
-    """The desired number of servers.
+    """The desired number of servers; the arguments are those of `_now`."""
+    found = _now(spec, load, past, wake, created, now, delay, starting, yields_to)
+    if found.scaling is None or (not spec.wake_at and spec.prewarm is None):
+        return found
+    requests = last_request(load, None, now)
+    hours = wake_times.active_hours(spec, past, requests, now)
+    times = [wake_times.next_time(spec, hours, now), now + (found.requeue_after or math.inf)]
+    soonest = min(at for at in times if at is not None) - now
+    return replace(
+        found,
+        scaling=found.scaling.model_copy(update={"active_hours": hours}),
+        requeue_after=soonest if soonest < math.inf else None,
+    )
+
+
+def _now(
+    spec: ModelSpec, load: Load | None, past: Scaling | None, wake: str | None, created: float,
+    now: float, delay: float, starting: bool, yields_to: str,
+) -> Target:  # fmt: skip
+    """The desired number of servers, without what is kept for later.
 
     `wake` is the routers' annotation, `created` when the resource was created or a server last
     became ready, `delay` the operator's scale-down delay in seconds. `starting` is whether a server
     is starting: one that takes longer to load than the model may be idle is not stopped for that.
+    `yields_to` is a model for which the servers are stopped now, although they may not be idle for
+    long enough otherwise; a model that has yielded starts again at the next request.
     Servers are removed only when every router has responded.
     """
     requested = 1 if spec.replicas is None else spec.replicas
@@ -81,14 +110,24 @@ def target(
     if not is_on(spec):
         return Target(requested, "Fixed" if requested else "Zero")
     low, high = _bounds(spec, requested)
+    if past is not None and _is_yielding(spec, load, past, wake, now):
+        return Target(0, YIELDED, past.model_copy(update={"room_at": None}))
     if past is not None:
         current = past.desired_replicas
     else:
         current = max(low, min(requested, high)) if requested else 0
-    if current == 0 and requested == 0:
+    if current == 0 and (requested == 0 or (past is not None and past.reason == YIELDED)):
         created = 0.0  # only a request starts a server
     after: float = spec.scale_to_zero_after or (math.inf if current else WAKE_SECONDS)
     activity = _activity(spec, load, past, wake, created, now, after)
+    if yields_to:
+        # A second later than now: the time is cut to whole seconds, and an earlier request must not
+        # wake the model.
+        scaling = Scaling(
+            desired_replicas=0, reason=YIELDED, last_active_time=activity.noted,
+            yielded_to=yields_to, yielded_at=render(now + 1),
+        )  # fmt: skip
+        return Target(0, YIELDED, scaling)
     complete = load is not None and load.complete
     # A router that does not respond may have requests in flight, so no server is removed.
     if activity.idle and (current == 0 or (complete and not starting)):
@@ -130,6 +169,33 @@ def is_news(spec: ModelSpec, before: Load | None, after: Load | None) -> bool:
     return new - old >= _noted_seconds(spec)
 
 
+def last_used(
+    spec: ModelSpec, load: Load | None, past: Scaling | None, wake: str | None, now: float
+) -> float:
+    """When a request or a schedule last used or wanted the model (Unix time), 0 if unknown."""
+    noted = parse(past.last_active_time) if past is not None else None
+    return max(noted or 0.0, last_request(load, wake, now), wake_times.last_time(spec, past, now))
+
+
+def last_request(load: Load | None, wake: str | None, now: float) -> float:
+    """When a request last used or wanted the model (Unix time), 0 if unknown."""
+    # The clock of a router may be ahead: a wake in the future would keep the model from idling.
+    moments = [min(parse(wake) or 0.0, now)]
+    if load is not None:
+        moments.append(now if load.in_flight > 0 else load.last_request or 0.0)
+    return max(moments)
+
+
+def _is_yielding(
+    spec: ModelSpec, load: Load | None, past: Scaling, wake: str | None, now: float
+) -> bool:
+    """Whether the model has yielded and nothing wanted it since."""
+    at = parse(past.yielded_at) if past.reason == YIELDED and not past.desired_replicas else None
+    if at is None:
+        return False
+    return max(last_request(load, wake, now), wake_times.last_time(spec, past, now)) < at
+
+
 @dataclass(frozen=True, slots=True)
 class _Activity:
     """When the model was last used, that time as noted in the status, and whether it is idle."""
@@ -144,11 +210,7 @@ def _activity(
     created: float, now: float, after: float,
 ) -> _Activity:  # fmt: skip
     known = parse(past.last_active_time) if past is not None else None
-    # The clock of a router may be ahead: a wake in the future would keep the model from idling.
-    moments = [known or 0.0, created, min(parse(wake) or 0.0, now)]
-    if load is not None:
-        moments.append(now if load.in_flight > 0 else load.last_request or 0.0)
-    active = max(moments)
+    active = max(created, last_used(spec, load, past, wake, now))
     idle = now - active >= after
     if spec.scale_to_zero_after is None:
         return _Activity(active, None, idle)  # not noted: each write of the status costs a request

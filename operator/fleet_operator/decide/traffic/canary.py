@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from fleet_contract.spec import Traffic
+from fleet_contract.blocks.traffic import Traffic
 from fleet_contract.status import TrafficShare
 from fleet_operator.decide.observed import Comparison
 from fleet_operator.decide.phase import PhaseDecision

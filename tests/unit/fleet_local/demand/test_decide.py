@@ -81,6 +81,18 @@ def test_priorities_yield_before_idle_time_counts() -> None:
     assert decide(models, 10).stop == ("low",)
 
 
+def test_a_model_yields_only_after_its_time() -> None:
+    """It leaves for the budget itself and after its own idle time all the same."""
+    wanted = asleep("w", 5, waits=0.0)
+    fresh = ready("fresh", 5, idle_seconds=59, yields_after=60)
+    assert decide([fresh, wanted], 9) == Decision(waiting=("w",))
+    assert decide([replace(fresh, idle_seconds=60), wanted], 9).stop == ("fresh",)
+    other = ready("other", 5, idle_seconds=1)
+    assert decide([fresh, other, wanted], 14).stop == ("other",)
+    assert decide([fresh, ready("busy", 5, in_flight=1)], 9).stop == ("fresh",)
+    assert decide([replace(fresh, idle_limit=30)], 9).stop == ("fresh",)
+
+
 def test_higher_priorities_start_first_then_those_that_wait_longest() -> None:
     models = [
         asleep("late", 4, waits=1.0), asleep("early", 4, waits=2.0),

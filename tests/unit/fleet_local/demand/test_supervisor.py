@@ -29,6 +29,8 @@ from fleet_prepare.stage import PrepareStage
 Until = Callable[..., Awaitable[None]]
 MIB = 1 << 20
 SIZE = 100 * MIB
+MIDNIGHT = 1767225600.0
+"""The first of January 2026, in UTC."""
 
 
 class Process:
@@ -90,7 +92,7 @@ class Machine:
         self.members = {
             spec.model: Member(
                 spec, [self.processes[spec.model]],  # type: ignore[list-item]
-                self.prepared, clock=lambda: self.now,
+                self.prepared, clock=lambda: self.now, wall=lambda: MIDNIGHT + self.now,
             )
             for spec in specs
         }  # fmt: skip
@@ -219,6 +221,32 @@ async def test_idle_models_sleep_and_wake(machine: Callable[..., Machine]) -> No
     assert fleet.states() == {"a": "asleep", "b": "ready"}
     await fleet.pass_time(1, a=1)
     assert fleet.processes["a"].starts == 2
+
+
+async def test_a_schedule_wakes_a_model_until_it_is_idle(
+    machine: Callable[..., Machine],
+) -> None:
+    """The clock begins at 00:16:40."""
+    often = {"scaleToZeroAfter": 100, "wakeAt": [{"schedule": "20,40 * * * *"}]}
+    fleet = machine("a", "b", "c", a=often, c={"yieldsAfter": 9000})
+    await fleet.pass_time(1, b=1)
+    await fleet.pass_time(198)
+    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "asleep"}
+    await fleet.pass_time(1)
+    assert fleet.states()["a"] == "ready"
+    await fleet.pass_time(99)
+    assert fleet.states()["a"] == "ready"
+    await fleet.pass_time(2)
+    assert fleet.states()["a"] == "asleep"
+    # At the next time there is no place: it waits for one that may yield.
+    await fleet.pass_time(1, c=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    await fleet.pass_time(1097, b=1)
+    await fleet.pass_time(1, b=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    await fleet.pass_time(1)
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "ready", "b": "asleep", "c": "ready"}
 
 
 async def test_a_request_that_was_refused_starts_the_model_too(

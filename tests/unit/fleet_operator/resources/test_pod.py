@@ -124,6 +124,7 @@ def test_a_small_model_whole(sources: Sources) -> None:
         {"replicas": 7},
         {"minReplicas": 1, "maxReplicas": 9, "targetInFlight": 2, "scaleDownDelay": 5},
         {"scaleToZeroAfter": 60},
+        {"priority": 5, "yieldsAfter": 60},
         {"routing": {"strategy": "PrefixHash"}},
         {"fallback": "org/other"},
     ],

@@ -109,6 +109,19 @@ def test_a_model_without_servers_has_phase_and_reason_of_its_status() -> None:
     assert state_of(route, "starting") == "scaled_to_zero"
 
 
+def test_a_model_that_waits_for_room_is_expected_after_its_start() -> None:
+    start = {"totalSeconds": 64.5, "scheduleSeconds": 60.0}
+    for scaling, ready_at in (
+        ({"desiredReplicas": 1, "roomAt": "2026-01-01T00:00:00Z"}, 1767225600 + 4.5),
+        ({"desiredReplicas": 1}, None), ({"roomAt": "soon"}, None), ({"roomAt": 5}, None),
+    ):  # fmt: skip
+        item = resource("m", {"model": "acme/m"}, status={"scaling": scaling, "coldStart": start})
+        assert table([item]).by_id["acme/m"].ready_at == ready_at
+    unmeasured = {"scaling": {"roomAt": "2026-01-01T00:00:00Z"}}
+    item = resource("m", {"model": "acme/m"}, status=unmeasured)
+    assert table([item]).by_id["acme/m"].ready_at == 1767225600
+
+
 def test_a_short_resource_is_completed_from_the_catalog_or_the_status() -> None:
     embedder = next(spec for spec in KNOWN.values() if spec.task is Task.EMBEDDING)
     route = table([resource("e", {"model": embedder.model})]).by_id[embedder.model]

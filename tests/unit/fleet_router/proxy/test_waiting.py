@@ -23,6 +23,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return 1e9 + self.now
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -59,6 +62,17 @@ async def test_the_time_of_a_wait_ends_with_its_last_request(clock: Clock) -> No
     assert not room.waiting
 
 
+def test_a_model_that_waits_for_others_to_yield_is_not_expected_earlier(clock: Clock) -> None:
+    spec = ModelSpec.model_validate({"model": "acme/cold"})
+    route = Route(spec, cold_seconds=60.0, ready_at=1e9 + clock.now + 25)
+    room = WaitingRoom(LiveRoutes(), WaitSettings(), RouterMetrics())
+    assert room.expected_wait(route) == 25
+    clock.now += 24.5
+    assert room.expected_wait(route) == 1
+    clock.now += 1
+    assert room.expected_wait(route) == 60  # there is room: what its start takes
+
+
 @pytest.mark.parametrize(
     ("spec", "phase", "origin", "refused"),
     [
@@ -69,6 +83,7 @@ async def test_the_time_of_a_wait_ends_with_its_last_request(clock: Clock) -> No
         ({}, Phase.STOPPED, ORIGIN, False),  # started again, which the status does not say yet
         ({"replicas": 0}, None, None, True),  # local mode: nothing raises it
         ({"replicas": 0, "scaleToZeroAfter": 9}, Phase.SCALED_TO_ZERO, None, False),
+        ({"replicas": 0, "yieldsAfter": 9}, Phase.SCALED_TO_ZERO, None, False),
     ],
 )
 async def test_only_stopped_models_refuse_requests(

@@ -114,6 +114,15 @@ async def test_routers_are_not_requested_without_autoscaled_models(
     assert (router.asked, fleet.load) == (0, None)
 
 
+async def test_routers_are_requested_for_models_that_may_yield(
+    fleet: Fleet, router: Router
+) -> None:
+    fleet.add_router()
+    fleet.add_model(yieldsAfter=0)
+    await fleet.scraper.scrape()
+    assert (router.asked, fleet.load) != (0, None)
+
+
 async def test_a_failing_router_makes_the_load_incomplete(fleet: Fleet, router: Router) -> None:
     fleet.add_router()
     fleet.add_model(scaleToZeroAfter=5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec import Traffic
+from fleet_contract.blocks.traffic import Traffic
 from fleet_contract.status import TrafficShare
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Tally

@@ -1,0 +1,81 @@
+"""Passes decisions of models that fit nowhere to the models that stop for them.
+
+Only in memory: after a restart, a model that still waits decides again. All methods are
+synchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.decide.decision import Decision
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.scaling.autoscale import Load
+from fleet_operator.decide.scaling.neighbours import Candidate, Neighbours
+from fleet_operator.decide.yielding.candidate import candidate, leaving
+from fleet_operator.resources.views import PodView
+
+
+class Yields:
+    """`may_write` is whether this process may stop the models of a namespace."""
+
+    def __init__(self, cache: ClusterCache, may_write: Callable[[str], bool]) -> None:
+        self._cache = cache
+        self._may_write = may_write
+        self._orders: dict[Key, str] = {}
+
+    def ordered(self, key: Key, observed: Observed) -> Observed:
+        """With the model that this one should make room for, if any. An order holds for one
+        decision: one that cannot be followed is given again while it is still needed."""
+        order = self._orders.pop(key, "")
+        return replace(observed, yields_to=order) if order else observed
+
+    def neighbours(self, key: Key) -> Neighbours:
+        """The models that could make room for `key`."""
+        name = "/".join(key)
+        candidates: list[Candidate] = []
+        gone: list[PodView] = []
+        users = self._loads_by_fallback()
+        for other in self._cache.models:
+            observed = self._observed(other) if other != key else None
+            if observed is None:
+                continue
+            loads = [load for one in self._cache.ids(observed.model) for load in users.get(one, ())]
+            found = candidate(observed, loads)
+            if found is not None:
+                candidates.append(found)
+            gone += leaving(observed, name)
+        return Neighbours(candidates, gone)
+
+    def decided(self, key: Key, plan: Decision) -> list[Key]:
+        """Record the models that stop for `key`; returns them, to be reconciled."""
+        found: list[Key] = []
+        for name in plan.yields:
+            namespace, _, model = name.partition("/")
+            self._orders[namespace, model] = "/".join(key)
+            found.append((namespace, model))
+        return found
+
+    def _observed(self, key: Key) -> Observed | None:
+        """A model with pods that may yield, or whose servers are being stopped; else None."""
+        spec, raw = self._cache.spec(key), self._cache.models[key]
+        if spec is None or not self._cache.model_pods(key):
+            return None
+        scaling = (raw.get("status") or {}).get("scaling") or {}
+        may_yield = spec.yields_after is not None and self._may_write(key[0])
+        return self._cache.observe(key) if may_yield or not scaling.get("desiredReplicas") else None
+
+    def _loads_by_fallback(self) -> dict[str, list[Load]]:
+        """The loads of models with a fallback, by its id: it may be what serves their requests."""
+        found: dict[str, list[Load]] = {}
+        for key, raw in self._cache.models.items():
+            spec = self._cache.spec(key)
+            if spec is None or spec.fallback is None:
+                continue
+            load = self._cache.load.of(self._cache.ids(raw)[0])
+            if load is not None:
+                for target in {spec.fallback, *self._cache.prefixed(raw, (spec.fallback,))}:
+                    found.setdefault(target, []).append(load)
+        return found

@@ -1,0 +1,1 @@
+"""Which idle models stop for one that fits nowhere."""

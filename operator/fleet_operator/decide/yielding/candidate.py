@@ -1,0 +1,68 @@
+"""Whether a model may yield, and from when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet_contract.status import ColdStart, Scaling
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.scaling import autoscale
+from fleet_operator.decide.scaling.autoscale import Load
+from fleet_operator.decide.scaling.neighbours import Candidate
+from fleet_operator.decide.status import read_part
+from fleet_operator.pause import is_paused
+from fleet_operator.resources.views import PodView
+
+
+def name_of(observed: Observed) -> str:
+    """`namespace/name`, as in the status."""
+    return f"{observed.namespace}/{observed.name}"
+
+
+def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate | None:
+    """The model, if it is one that may yield at some time; None otherwise.
+
+    `fallback_of` are the loads of models whose requests it serves while they have no server. A
+    model is not stopped while a server of it starts or leaves, nor while a router is silent: it may
+    have requests in flight.
+    """
+    spec, load, now = observed.resolution.spec, observed.load, observed.now
+    if spec is None or spec.yields_after is None or spec.min_replicas:
+        return None
+    if not autoscale.is_on(spec) or is_paused(observed.model):
+        return None
+    if not observed.pods or not all(pod.active and pod.ready for pod in observed.pods):
+        return None
+    loads = [load, *fallback_of]
+    if any(each is None or not each.complete for each in loads):
+        return None
+    known = [each for each in loads if each is not None]
+    past = read_part(Scaling, observed.status.get("scaling"))
+    ready = observed.last_ready
+    active = max(
+        ready,
+        autoscale.last_used(spec, load, past, observed.wake, now),
+        *(each.last_request or 0.0 for each in known),
+    )
+    busy = any(each.in_flight for each in known)
+    start = read_part(ColdStart, observed.status.get("coldStart"))
+    # Without the time in which it waited for a place itself.
+    took = start.total_seconds - (start.schedule_seconds or 0.0) if start is not None else 0.0
+    stay = max(observed.settings.min_residency, took)
+    since = now if busy else active
+    return Candidate(
+        name_of(observed), spec.priority, active, max(since + spec.yields_after, ready + stay),
+        busy, observed.pods,
+    )  # fmt: skip
+
+
+def leaving(observed: Observed, name: str) -> tuple[PodView, ...]:
+    """The servers of a model that is being scaled to zero, whose place `name` may take."""
+    deployment = observed.deployment
+    if deployment is None or deployment.get("spec", {}).get("replicas") != 0:
+        return ()
+    past = read_part(Scaling, observed.status.get("scaling"))
+    if past is not None and past.yielded_to not in (None, name):
+        return ()
+    # One that has ended takes nothing of its node.
+    return tuple(pod for pod in observed.pods if pod.phase not in ("Succeeded", "Failed"))

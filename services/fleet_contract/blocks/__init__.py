@@ -1,0 +1,1 @@
+"""Blocks of a ModelSpec with rules of their own."""
