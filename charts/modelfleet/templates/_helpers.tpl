@@ -236,3 +236,27 @@ priorityClassName: {{ . | quote }}
   value: {{ toString $value | quote }}
 {{- end }}
 {{- end }}
+
+{{- /* CPU quantity in thousandths of a core. */}}
+{{- define "modelfleet.millicores" -}}
+{{- $text := toString . }}
+{{- if hasSuffix "m" $text }}{{ trimSuffix "m" $text | int64 }}{{ else }}{{ mulf (float64 $text) 1000 | int64 }}{{ end }}
+{{- end }}
+
+{{- /* YAML: resources of a router. On a full node a pod gets no more CPU than it requests, so with less
+       than the target of the autoscaler no router would ever be added. */}}
+{{- define "modelfleet.router.resources" -}}
+{{- $resources := deepCopy (.Values.router.resources | default dict) }}
+{{- if .Values.router.autoscaling.enabled }}
+{{- $target := mul .Values.router.autoscaling.targetCPU 10 }}
+{{- $requests := $resources.requests | default dict }}
+{{- $limit := (($resources.limits | default dict).cpu | default "") | toString }}
+{{- if and $limit (lt (include "modelfleet.millicores" $limit | int64) $target) }}
+{{- fail (printf "router.autoscaling: no router would be added, since router.resources.limits.cpu (%s) is below targetCPU (%dm)" $limit $target) }}
+{{- end }}
+{{- if lt (include "modelfleet.millicores" ($requests.cpu | default 0) | int64) $target }}
+{{- $_ := set $resources "requests" (merge (dict "cpu" (printf "%dm" $target)) $requests) }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}

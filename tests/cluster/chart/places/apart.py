@@ -24,12 +24,18 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
         },
         [
             Place("Deployment/-router spec replicas", None),
+            Place(f"{ROUTER} spec containers 0 resources requests cpu", "440m"),
+            Place(f"{ROUTER} spec containers 0 resources requests memory", "128Mi"),
             Place("HorizontalPodAutoscaler/ spec minReplicas", 4),
             Place("HorizontalPodAutoscaler/ spec maxReplicas", 14),
             Place(
                 "HorizontalPodAutoscaler/ spec metrics 0 resource target averageValue", "440m"
             ),
         ],
+    ),
+    (
+        {"router.autoscaling.enabled": True, "router.resources.requests.cpu": 1.5},
+        [Place(f"{ROUTER} spec containers 0 resources requests cpu", 1.5)],
     ),
     (
         {"router.remoteKeys": {"existingSecret": "", "names": [], "values": {"A_KEY": "a"}}},
