@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "server.env": {"MAX_QUEUE_SIZE": 64},
     "profiles.l4": {"device": "cuda", "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
     "catalog.models": [{"model": "acme/encoder", "task": "embedding", "source": "hf://acme/e"}],
+    "modelNamespace.name": "other-team",
     "models": {
         "smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"},
         "encoder": {"model": "acme/encoder", "minReplicas": 1, "maxReplicas": 4},
@@ -108,6 +109,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "open": {"ingress.enabled": True, "router.allowUnauthenticated": True},
     "fractions": {
+        "modelNamespace.name": "other-team",
         "profiles.default.resources.requests.cpu": 0.5,
         "router.resources.requests.cpu": 0.5,
         "models": {"a": {"model": "x/y", "resources": {"requests": {"cpu": 0.5, "memory": 2e9}}}},
@@ -161,6 +163,11 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a path without a slash": ({"ingress.paths": ["v1"]}, "ingress/paths"),
     "a profile's misspelt field": ({"profiles.default": {"resource": {}}}, "profiles/default"),
     "a model without an id": ({"models": {"a": {"task": "chat"}}}, "models/a"),
+    "models without a namespace": ({"models": {"a": {"model": "x/y"}}}, "modelNamespace.name"),
+    "a limit of CPU below the autoscaler's target": (
+        {"router.autoscaling.enabled": True, "router.resources.limits.cpu": "0.5"},
+        r"limits.cpu \(0.5\) is below targetCPU \(700m\)",
+    ),
     "a name no Service may have": ({"models": {"a.b": {"model": "x/y"}}}, "a.b"),
     "a key instead of its hash": (
         {"apiKeys.keys": [{"name": "a", "sha256": "sk-123"}]},

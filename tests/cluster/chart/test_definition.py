@@ -83,11 +83,13 @@ def test_kubectl_applies_the_file_to_a_new_cluster(
     api: Api, definition: Definition, kinds: object
 ) -> None:
     definition.delete()
-    kubectl = Kubectl(api.kubeconfig, install_file.NAMESPACE)
+    kubectl = Kubectl(api.kubeconfig, "")
     try:
         kubectl("apply", "--server-side", "-f", str(install_file.FILE))
         assert definition.is_fresh()
-        assert "modelfleet-operator" in kubectl("get", "deployments", "-o", "name")
+        found = kubectl("get", "deployments", "-n", install_file.NAMESPACE, "-o", "name")
+        assert "modelfleet-operator" in found
         kubectl("apply", "--server-side", "-f", str(install_file.FILE))
     finally:
-        kubectl("delete", "namespace", install_file.NAMESPACE, "--wait=false")
+        namespaces = (install_file.NAMESPACE, install_file.MODELS)
+        kubectl("delete", "namespace", *namespaces, "--wait=false")

@@ -77,7 +77,10 @@ def test_objects_of_an_earlier_chart_stay_objects_of_the_release(
     uid = tenant.get(*MODEL, "smollm2")["metadata"]["uid"]
     operator = release_operator()
 
-    values = {"models": {"smollm2": {"model": SMOLLM2, "aliases": ["small"]}, "new": {"model": "test/n"}}}  # fmt: skip # noqa: E501
+    values = {
+        "modelNamespace.name": tenant.namespace,
+        "models": {"smollm2": {"model": SMOLLM2, "aliases": ["small"]}, "new": {"model": "test/n"}},
+    }
     release("upgrade", values=values)
     operator.stop()
     operator = release_operator()
@@ -104,7 +107,8 @@ def test_a_rendered_chart_with_models_is_applied_to_a_new_cluster(
 ) -> None:
     """In one step, although kubectl knows no kind that it is just creating."""
     definition.delete()
-    objects = renderer.template({"models": MODELS}, restricted.namespace)
+    values = {"modelNamespace.name": restricted.namespace, "models": MODELS}
+    objects = renderer.template(values, restricted.namespace)
     assert named(*MODELS)(release_models(objects))
     # Without the kinds that kubectl read in earlier tests, and keeps for ten minutes.
     apply = ("apply", "--server-side", "-f", "-", f"--cache-dir={tmp_path}")
@@ -114,7 +118,8 @@ def test_a_rendered_chart_with_models_is_applied_to_a_new_cluster(
 
 def test_a_renderer_that_knows_the_kind_renders_objects_too(renderer: Helm) -> None:
     """As Argo CD on a cluster with the definition, which would delete earlier ones otherwise."""
-    arguments = ("template", "fleet", str(CHART), "-n", "fleet", f"--set=models.a.model={SMOLLM2}")
+    values = f"--set=modelNamespace.name=models,models.a.model={SMOLLM2}"
+    arguments = ("template", "fleet", str(CHART), "-n", "fleet", values)
     without = parsed(renderer(*arguments))
     objects = parsed(renderer(*arguments, KNOWN))
     assert [one["kind"] for one in objects if one not in without] == ["InferenceModel"]
@@ -128,6 +133,6 @@ def test_a_release_without_models_gives_no_right_to_write_them(renderer: Helm) -
         rules = [rule for one in objects for rule in one.get("rules", ())]
         return [rule for rule in rules if "create" in rule["verbs"] and "inferencemodels" in rule["resources"]]  # fmt: skip # noqa: E501
 
-    users = {"rbac.aggregate": False}
+    users = {"rbac.aggregate": False, "modelNamespace.name": "models"}
     assert granted(renderer.template(users)) == []
     assert len(granted(renderer.template({**users, "models": MODELS}))) == 1

@@ -22,11 +22,12 @@ MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
 def test_install_upgrade_rollback_uninstall(
     release: Release, kubelet: None, definition: Definition
 ) -> None:
-    notes = release("install", values={"models": MODELS})
+    models = {"models": MODELS, "modelNamespace.name": release.tenant.namespace}
+    notes = release("install", values=models)
     wait_for_deployments(release)
     assert "wait --for=condition=Ready" in notes
 
-    changed = {"image.tag": "9.9.9", "router.replicas": 3, "models": MODELS}
+    changed = {"image.tag": "9.9.9", "router.replicas": 3, "operator.replicas": 2, **models}
     release("upgrade", values=changed)
     wait_for_deployments(release)
     assert release.image("router") == "modelfleet-router:9.9.9"

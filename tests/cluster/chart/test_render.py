@@ -52,7 +52,8 @@ def test_rules_equal_the_tested_ones(
 ) -> None:
     operator = yaml.safe_load((REPOSITORY / "operator" / "rbac.yaml").read_text())
     router = yaml.safe_load((REPOSITORY / "services/fleet_router/rbac.yaml").read_text())
-    objects = renderer.template({**values, "models": {"a": {"model": "x/y"}}})
+    models = {"models": {"a": {"model": "x/y"}}, "modelNamespace.name": "fleet"}
+    objects = renderer.template({**values, **models})
     watched = "operator-watched" if kind == "Role" else "fleet-modelfleet-operator"
     assert find(objects, kind, watched)["rules"] == [r for key in keys for r in operator[key]]
     assert find(objects, "Role", "modelfleet-operator")["rules"] == operator["own"]
@@ -303,7 +304,8 @@ def test_a_null_counts_as_not_set(renderer: Helm, tmp_path: Path) -> None:
     """In a file of values, where nothing of the chart is replaced by it."""
     file = tmp_path / "values.yaml"
     file.write_text("models: {m: {model: a/b, resources: null}}\nprofiles: {default: null}\n")
-    objects = renderer.template({"crds.enabled": False, "hfToken.token": "t"}, files=[file])
+    values = {"crds.enabled": False, "hfToken.token": "t", "modelNamespace.name": "models"}
+    objects = renderer.template(values, files=[file])
     (model,) = release_models(objects)
     assert (model["metadata"]["name"], model["spec"]["model"]) == ("m", "a/b")
     file.write_text("profiles: {l4: {s3: null}}\n")

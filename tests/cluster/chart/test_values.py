@@ -81,6 +81,8 @@ def test_every_pod_is_bounded_and_protected(renderer: Helm, case: str) -> None:
     [
         ({}, "No API key is required: every pod", "WARNING"),
         ({}, "kubectl -n default apply -f - <<END", "The operator creates"),
+        ({}, "for models of other users set `modelNamespace.name`", "WARNING"),
+        ({"modelNamespace.name": "models"}, "kubectl -n models apply", "models of other users"),
         ({"apiKeys.existingSecret": "k"}, "Test every task", "API key is required"),
         ({"apiKeys.existingSecret": "k", "ingress.enabled": True}, "Test every task", "WARNING"),
         ({"ingress.enabled": True, "router.allowUnauthenticated": True},

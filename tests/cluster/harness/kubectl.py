@@ -15,10 +15,11 @@ class KubectlError(Exception):
 
 
 class Kubectl:
-    """kubectl with one kubeconfig and one namespace."""
+    """kubectl with one kubeconfig and one namespace; "" for manifests with several."""
 
     def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
-        self._command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", "-n", namespace]
+        chosen = ["-n", namespace] if namespace else []
+        self._command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", *chosen]
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl and return its output. Raises KubectlError."""
