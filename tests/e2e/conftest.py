@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -177,17 +177,21 @@ def traffic(
 
     `with change(NAME)` marks a change, and waits at its end until requests sent after the change
     have their responses. Connections are kept alive. With `begun=False` no response starts before
-    it is complete, so that the router can retry the request.
+    it is complete, so that the router can retry the request. `embeddings` are further models.
     """
 
     @contextmanager
     def run(
-        begun: bool = True, edge: Edge | None = None, router: str = ""
+        begun: bool = True,
+        edge: Edge | None = None,
+        router: str = "",
+        embeddings: Sequence[str] = (),
     ) -> Iterator[tuple[Driver, Change]]:
         kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
         if begun:  # a transcription takes as long as many other requests
             kinds = 2 * [*kinds, ChatStream(CHAT, 12, "Paris")]
             kinds.append(Transcription(SPEECH, speech_wav, ("capital",)))
+        kinds += [Embeddings(one, 384, name=one) for one in embeddings]
         url, host = (edge.url, edge.host) if edge else (router or fleet.url, "")
         plan = Plan(
             url, rate=2 if begun else 8, concurrency=4, timeout=200, seconds=3600, host=host

@@ -1,4 +1,4 @@
-"""A node is drained, and one is lost, under checked traffic.
+"""Rollouts without room beside the old server, a drained node and a lost one, all under traffic.
 
 The second node has a network namespace of its own, so that its loss is silent: what is sent to it
 gets no response, and what runs on it closes no connection.
@@ -7,9 +7,11 @@ gets no response, and what runs on it closes no connection.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from harness import volumes
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.fleet import (
@@ -17,12 +19,15 @@ from harness.fleet import (
     PAIRS,
     READY_SECONDS,
     ROUTERS,
+    SMALL,
     Fleet,
     Traffic,
     is_ready,
+    like_minilm,
     names,
     of_model,
 )
+from harness.models import condition, phase, wait
 from harness.netns import Namespace
 from harness.node import FIRST, SECOND, Node
 from harness.node import is_ready as node_is_ready
@@ -63,6 +68,52 @@ def spread(fleet: Fleet, second: Node) -> None:
         fleet.wait_for_pods(label, count, without=moved[label])
         assert on(fleet, label, SECOND.name)
     fleet.kubectl("uncordon", FIRST.name)
+
+
+@pytest.fixture
+def bound(fleet: Fleet, second: Node, node_api: Api, tmp_path: Path) -> Iterator[list[str]]:
+    """Two models that run on the second node only, one server at a time: `apart` keeps away from
+    its own pods, `zonal` has a ReadWriteOnce volume there and requests half of the node."""
+    volume, claim = volumes.claim("zonal", fleet.tenant.namespace, tmp_path)
+    there = {"key": "kubernetes.io/hostname", "operator": "In", "values": [SECOND.name]}
+    zone = {"required": {"nodeSelectorTerms": [{"matchExpressions": [there]}]}}
+    volume["spec"] |= {"accessModes": ["ReadWriteOnce"], "nodeAffinity": zone}
+    claim["spec"]["accessModes"] = ["ReadWriteOnce"]
+    mount = {"name": "server", "volumeMounts": [{"name": "zonal", "mountPath": "/zonal"}]}
+    source = {"name": "zonal", "persistentVolumeClaim": {"claimName": "zonal"}}
+    own = {"matchLabels": {"modelfleet.dev/inferencemodel": "apart"}}
+    rule = {"labelSelector": own, "topologyKey": there["key"]}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
+    large = {**SMALL, "requests": {"cpu": "1100m", "memory": "128Mi"}}
+    made = [
+        node_api.create(volume),
+        fleet.tenant.create(claim),
+        fleet.tenant.create(like_minilm(
+            fleet, "apart", nodeSelector={there["key"]: SECOND.name}, affinity=affinity)),
+        fleet.tenant.create(like_minilm(
+            fleet, "zonal", resources=large,
+            podTemplate={"spec": {"containers": [mount], "volumes": [source]}})),
+    ]  # fmt: skip
+    yield ["test/apart", "test/zonal"]
+    for one in reversed(made):
+        node_api.delete(one)
+
+
+def test_rollouts_without_room_beside_the_old_server(
+    fleet: Fleet, traffic: Traffic, bound: list[str]
+) -> None:
+    """The scheduler refuses the new pods by anti-affinity and by the zone of a volume: after a
+    while the old servers leave first, and requests wait in the routers."""
+    old = {name: wait(fleet.tenant, name, phase("Ready"), READY_SECONDS) and
+           names(fleet.pods(of_model(name))) for name in ("apart", "zonal")}  # fmt: skip
+    with traffic(embeddings=bound) as (_, change), change("rollouts"):
+        for name in old:
+            fleet.patch(name, env={"ROLLED": "out"})
+        for name, pods in old.items():
+            fleet.wait_for_pods(of_model(name), 1, without=pods)
+            assert on(fleet, of_model(name), SECOND.name)
+            found = wait(fleet.tenant, name, phase("Ready"))
+            assert condition(found, "RolloutStrategy")["reason"] == "SurgeBlocked"
 
 
 def test_a_drained_node(fleet: Fleet, traffic: Traffic, spread: None) -> None:

@@ -15,7 +15,7 @@ import yaml
 from harness.api import Json
 from harness.helm import CHART, Helm, set_arguments
 from harness.kubectl import Kubectl
-from harness.models import API, KIND
+from harness.models import API, KIND, model
 from harness.paths import REPOSITORY
 from harness.tenant import Tenant
 from traffic import Driver
@@ -141,6 +141,16 @@ class FreshInstall:
     fleet: Fleet
     notes: str
     seconds: dict[str, float]
+
+
+def like_minilm(fleet: Fleet, name: str, **spec: object) -> Json:
+    """An InferenceModel with the id `test/NAME` and the weights of `minilm`."""
+    found = fleet.tenant.get(API, KIND, "minilm")["status"]["resolved"]
+    same = {key: found[key] for key in ("task", "weights", "dimensions", "contextLength")}
+    made = model(name, resources=SMALL, **same)
+    del made["spec"]["source"]
+    made["spec"] |= spec
+    return made
 
 
 def of_model(name: str) -> str:
