@@ -33,6 +33,9 @@ def convert_pickle(
         Path | None, typer.Option(help="Folder of the weights (MODELS_DIR).")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print progress and the result as JSON lines.")
+    ] = False,
     catalog_file: CatalogFile = None,
 ) -> None:
     """Convert pickled PyTorch weights to safetensors in a sandboxed process.
@@ -42,6 +45,7 @@ def convert_pickle(
     downloaded and stored in MODELS_DIR, where `modelfleet up` finds it; a folder is converted into
     <folder>-safetensors.
     """
+    from fleet_cli.pull_output import JsonOutput, TextOutput, print_json
     from fleet_prepare.pickles.convert import convert_folder, convert_model
     from fleet_weights.errors import WeightsError
     from fleet_weights.store import Store
@@ -56,16 +60,25 @@ def convert_pickle(
         else:
             specs = chosen([source], environ, catalog_file)
     if not yes:
-        typer.confirm(QUESTION.format(source=source), abort=True)
+        typer.confirm(QUESTION.format(source=source), abort=True, err=as_json)
     try:
         if specs:
             store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
-            print(f"{specs[0].model} is in {convert_model(specs[0], store, environ)}.")
+            shown = JsonOutput() if as_json else TextOutput()
+            with shown.progress(specs[0].model) as report:
+                made = convert_model(specs[0], store, environ, report=report)
+            if as_json:
+                print_json("converted", model=specs[0].model, folder=str(made.absolute()))
+            else:
+                print(f"{specs[0].model} is in {made}.")
             return
         named = folder.resolve()
         target = output or named.with_name(f"{named.name}-safetensors")
         made = convert_folder(named, target.resolve(), environ)
-        print(f"Name it with `source: file://{made}`.")
+        if as_json:
+            print_json("converted", folder=str(made.absolute()))
+        else:
+            print(f"Name it with `source: file://{made}`.")
     except WeightsError as error:
         print(f"modelfleet convert-pickle: {error}", file=sys.stderr)
         sys.exit(FAILED_STATUS)

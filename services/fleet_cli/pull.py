@@ -46,6 +46,9 @@ def pull(
             "exceeded; with --no-evict, skip what does not fit.",
         ),
     ] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print progress and results as JSON lines.")
+    ] = False,
     catalog_file: CatalogFile = None,
 ) -> None:
     """Download the weights of models and convert them for the engines of this machine.
@@ -67,10 +70,12 @@ def pull(
         specs = [override(spec, given) for spec in specs]
         folder = {"MODELS_DIR": str(models_dir)} if models_dir else {}
         store = Store.of(environ | folder, evicts=evict)
+    from fleet_cli.pull_output import JsonOutput, TextOutput
     from fleet_cli.pull_report import pull_all
 
+    output = JsonOutput() if as_json else TextOutput()
     try:
-        failed = pull_all(specs, store, environ, force=force, convert=convert)
+        failed = pull_all(specs, store, environ, output, force=force, convert=convert)
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; run it again to resume.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

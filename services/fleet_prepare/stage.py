@@ -15,3 +15,7 @@ class PrepareStage(StrEnum):
 
 Report = Callable[[PrepareStage, int, int | None], None]
 """Receives the stage, its bytes done and its bytes in all (None while unknown)."""
+
+
+def unreported(stage: PrepareStage, done: int, total: int | None) -> None:
+    """A Report that nobody sees."""

@@ -12,13 +12,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_prepare.pickles import unpickle
 from fleet_prepare.pickles.environment import throwaway
 from fleet_prepare.safetensors_file import open_tensors
+from fleet_prepare.stage import PrepareStage, Report, unreported
 from fleet_weights import record
 from fleet_weights.address import Hub, parse
 from fleet_weights.allowed import is_allowed
@@ -30,7 +31,7 @@ from fleet_weights.lock import locked
 from fleet_weights.staging import publish
 from fleet_weights.store import Store
 from fleet_weights.transfer.download import Downloader
-from fleet_weights.transfer.progress import ProgressTracker
+from fleet_weights.transfer.progress import Progress, ProgressTracker
 
 DESCRIPTIONS = ("*.json", "*.txt", "*.jinja", "*.model", "*/*.json")
 WANTED = ("pytorch_model*.bin", *DESCRIPTIONS)
@@ -70,10 +71,12 @@ def convert_model(
     store: Store,
     environ: Mapping[str, str],
     environment: Environment = throwaway,
+    report: Report = unreported,
 ) -> Path:
     """Download a model's pickles from the hub and store safetensors in their place.
 
-    Raises WeightsError.
+    `report` gets the bytes of the download, and the beginning of the conversion. Raises
+    WeightsError.
     """
     if is_there(spec, store):
         return locate(spec, store)
@@ -92,8 +95,9 @@ def convert_model(
         source, made = staging / "source", staging / "made"
         made.mkdir(parents=True)
         try:
-            _download(address, source, environ)
+            _download(address, source, environ, partial(report, PrepareStage.FETCHING))
             _check_source(source)
+            report(PrepareStage.CONVERTING, 0, None)
             with environment(environ) as python:
                 _unpickle(python, source, made)
             _copy_descriptions(source, made)
@@ -110,11 +114,12 @@ def _check_source(source: Path) -> None:
         raise WeightsError(f"{source} holds neither {unpickle.WHOLE} nor {unpickle.INDEX}.")
 
 
-def _download(address: Hub, target: Path, environ: Mapping[str, str]) -> None:
+def _download(address: Hub, target: Path, environ: Mapping[str, str], progress: Progress) -> None:
     """Fetch checkpoints and descriptions, checked against the hub's checksums."""
     parts = target.with_name("parts")
     parts.mkdir()
-    with Downloader(environ, ProgressTracker(None, None)) as downloader:
+    tracker = ProgressTracker(progress, None)
+    with Downloader(environ, tracker) as downloader:
         listing = downloader.json(repository.listing_url(address, downloader))
         commit, entries = repository.read(listing, address)
         for entry in entries.values():

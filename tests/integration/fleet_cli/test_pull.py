@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -68,8 +69,11 @@ def test_pull_prints_the_folder(modelfleet: Any, known: Path, tmp_path: Path) ->
     folder = next((tmp_path / "models").glob("acme--joined-*"))
     assert (folder / "model.safetensors").read_bytes() == b"numbers"
     assert "acme/joined: pulled in" in first.stdout
-    second = modelfleet("pull", "acme/joined", "--catalog", str(known))
-    assert "acme/joined: already there" in second.stdout
+    second = modelfleet("pull", "acme/joined", "acme/elsewhere", "--catalog", str(known), "--json")
+    present, other = map(json.loads, second.stdout.splitlines())
+    assert present.pop("seconds") < 60
+    assert present == {"event": "present", "model": "acme/joined", "folder": str(folder)}
+    assert other == {"event": "without_weights", "model": "acme/elsewhere", "engine": "remote"}
 
 
 def test_models_come_from_the_environment_and_a_dotenv_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from fleet_cli.convert_pickle import app
 from fleet_prepare.pickles import convert
+from fleet_prepare.stage import PrepareStage
 from fleet_weights.errors import WeightsError
 
 
@@ -21,9 +23,13 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     monkeypatch.setattr(
         convert, "convert_folder", lambda source, target, _: made.append(source) or target
     )
-    monkeypatch.setattr(
-        convert, "convert_model", lambda spec, store, _: made.append(spec.model) or store.root
-    )
+
+    def convert_model(spec: Any, store: Any, environ: Any, report: Any) -> Path:
+        made.append(spec.model)
+        report(PrepareStage.FETCHING, 7, 7)
+        return Path(store.root)
+
+    monkeypatch.setattr(convert, "convert_model", convert_model)
     return made
 
 
@@ -48,6 +54,15 @@ def test_a_model_of_the_catalog_is_converted_into_the_store(
     ended = CliRunner().invoke(app, ["bge-m3", "--yes", "--models-dir", str(tmp_path / "store")])
     assert calls == ["BAAI/bge-m3"]
     assert str(tmp_path / "store") in ended.output
+
+
+def test_progress_and_result_are_json_lines(calls: list[Any], tmp_path: Path) -> None:
+    arguments = ["bge-m3", "--yes", "--json", "--models-dir", str(tmp_path / "store")]
+    lines = [json.loads(line) for line in CliRunner().invoke(app, arguments).output.splitlines()]
+    assert [(line["event"], line["model"]) for line in lines] == [
+        ("progress", "BAAI/bge-m3"), ("converted", "BAAI/bge-m3"),
+    ]  # fmt: skip
+    assert (lines[0]["done_bytes"], lines[1]["folder"]) == (7, str(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("arguments", [["no-such-model"], ["bge-m3", "--output", "x"]])

@@ -18,6 +18,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare.pickles import convert, unpickle
 from fleet_prepare.pickles.convert import convert_folder, convert_model
 from fleet_prepare.safetensors_file import open_tensors
+from fleet_prepare.stage import PrepareStage
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import is_there
 from fleet_weights.store import Store
@@ -157,7 +158,13 @@ def test_a_model_of_the_hub_is_found_afterwards(tmp_path: Path) -> None:
     store = Store(tmp_path / "models")
     spec = ModelSpec.model_validate({"model": "acme/old", "source": "hf://acme/old@main"})
     with Hub({"acme/old": source}).serving() as hub:
-        folder = convert_model(spec, store, os.environ | {"HF_ENDPOINT": hub.url}, here)
+        reports: list[tuple[PrepareStage, int, int | None]] = []
+        environ = os.environ | {"HF_ENDPOINT": hub.url}
+        folder = convert_model(spec, store, environ, here, lambda *one: reports.append(one))
+    *fetching, converting = reports
+    assert {stage for stage, _, _ in fetching} == {PrepareStage.FETCHING}
+    assert max(done for _, done, _ in fetching) >= (source / "pytorch_model.bin").stat().st_size
+    assert converting == (PrepareStage.CONVERTING, 0, None)
     assert folder == store.folder(spec)
     assert is_there(spec, store)
     with open_tensors(folder) as tensors:
