@@ -10,7 +10,7 @@ RUN python3 -m venv --without-pip /opt/venv
 # the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
-    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock ".[kube,router]" \
+    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock ".[kube,router,traces]" \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet
 # Typed models and APIs, 120 MB, that nothing here imports. That the rest still loads is tried at once.
 WORKDIR /opt/venv/lib/python3.11/site-packages/kubernetes

@@ -24,7 +24,8 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils lib
 COPY pyproject.toml requirements.lock LICENSE ./
 COPY configs/locks/vllm-cuda.lock ./
 RUN touch README.md \
-    && case "${FLAVOUR}" in cpu) extras=server,llamacpp ;; cuda) extras=server,llamacpp,torch,cuda ;; \
+    && case "${FLAVOUR}" in cpu) extras=server,llamacpp,traces ;; \
+         cuda) extras=server,llamacpp,torch,cuda,traces ;; \
          vllm) extras= ;; *) echo "FLAVOUR is cpu, cuda or vllm, not ${FLAVOUR}" >&2; exit 2 ;; esac \
     && if [ "${FLAVOUR}" = vllm ]; then \
          python3 -m pip --python /opt/venv/bin/python install --no-deps -r vllm-cuda.lock \

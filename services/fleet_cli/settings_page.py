@@ -47,6 +47,7 @@ EXAMPLES = {
     "CORS_ORIGINS": "http://localhost:3000",
     "USAGE_LOG": "usage.jsonl",
     "TRANSCRIPTION_MODEL": "openai/whisper-base",
+    "USAGE_SINK": "https://events.example.com/usage",
     "MAX_CONCURRENT": "1",
     "CHAT_MAX_PROMPT_TOKENS": "4096",
     "CHAT_BATCH_MAX_SIZE": "8",

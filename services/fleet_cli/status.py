@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_cli.client.output import new_table
-from fleet_cli.status_rows import FIELDS, Counters, Row, counters, rows
+from fleet_cli.status_rows import COLUMNS, Counters, Row, counters, rows
 from fleet_contract.names import PATH_LOAD, PATH_METRICS
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def show(found: list[Row], output: Output, *, again: bool) -> None:
     from rich.markup import escape
 
     console = Console()
-    table = new_table(FIELDS)
+    table = new_table(COLUMNS)
     for row in found:
         table.add_row(*(escape(cell) for cell in row.cells()))
     if again:

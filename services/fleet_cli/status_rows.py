@@ -10,15 +10,22 @@ from fleet_contract.safe_text import printable
 
 HELD = "modelfleet_router_held"
 TOKENS = "modelfleet_router_tokens_total"
+COST = "modelfleet_router_cost_total"
+SERVERS = "modelfleet_router_servers_price_per_hour"
+HOUR_SECONDS = 3600
 UNKNOWN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Held requests and generated tokens since the start of the router, by model."""
+    """Held requests and generated tokens since the start of the router, by model; of models with a
+    price that of their usage since then and that of an hour of their servers, with the currency."""
 
     held: Mapping[str, float] = field(default_factory=dict)
     tokens: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    servers: Mapping[str, float] = field(default_factory=dict)
+    currency: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,11 @@ class Row:
     held: int | None
     tokens_per_second: float | None
     memory_bytes: int | None
+    usage_per_hour: float | None = None
+    """Price of an hour at the present usage, None of a model without a price."""
+    servers_per_hour: float | None = None
+    """Price of an hour of the present servers."""
+    currency: str | None = None
     reason: str = ""
     """Why the model is not ready, or how far its start is."""
 
@@ -42,18 +54,30 @@ class Row:
         return asdict(self)
 
     def cells(self) -> list[str]:
-        """The fields as text on one line, in the order of FIELDS."""
+        """The fields as text on one line, in the order of COLUMNS."""
         return [
             *(printable(text) for text in (self.model, self.task, self.state)),
             *(printable(text) for text in (self.engine, self.device)),
             *(UNKNOWN if count is None else str(count) for count in (self.in_flight, self.held)),
             UNKNOWN if self.tokens_per_second is None else f"{self.tokens_per_second:.1f}",
             UNKNOWN if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.0f} MiB",
+            self._cost(),
             printable(self.reason) or UNKNOWN,
         ]
 
+    def _cost(self) -> str:
+        """Usage and servers, such as `1.20+0.50 EUR/h`."""
+        known = [self.usage_per_hour, self.servers_per_hour]
+        amounts = "+".join(f"{amount:.2f}" for amount in known if amount is not None)
+        return f"{amounts} {printable(self.currency or '')}/h" if amounts else UNKNOWN
+
 
 FIELDS = tuple(each.name for each in fields(Row))
+COLUMNS = (
+    "model", "task", "state", "engine", "device", "in_flight", "held", "tokens_per_second",
+    "memory_bytes", "cost", "reason",
+)  # fmt: skip
+"""The heads of the cells."""
 
 
 def counters(text: str) -> Counters:
@@ -62,6 +86,9 @@ def counters(text: str) -> Counters:
 
     held: dict[str, float] = {}
     tokens: dict[str, float] = {}
+    cost: dict[str, float] = {}
+    servers: dict[str, float] = {}
+    currency: dict[str, str] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             model = sample.labels.get("model", "")
@@ -69,7 +96,15 @@ def counters(text: str) -> Counters:
                 held[model] = held.get(model, 0.0) + sample.value
             elif sample.name == TOKENS and sample.labels.get("kind") == "completion":
                 tokens[model] = tokens.get(model, 0.0) + sample.value
-    return Counters(held, tokens)
+            elif sample.name in (COST, SERVERS):
+                found = cost if sample.name == COST else servers
+                # Amounts of an earlier price in another currency are left out.
+                if (
+                    currency.setdefault(model, sample.labels["currency"])
+                    == (sample.labels["currency"])
+                ):
+                    found[model] = found.get(model, 0.0) + sample.value
+    return Counters(held, tokens, cost, servers, currency)
 
 
 def rows(
@@ -104,6 +139,10 @@ def _row(
     if before is not None and elapsed > 0:
         # Less than before where the router was restarted.
         rate = max(now.tokens.get(model, 0.0) - before.tokens.get(model, 0.0), 0.0) / elapsed
+    usage = None
+    if before is not None and elapsed > 0 and model in now.cost:
+        spent = max(now.cost[model] - before.cost.get(model, 0.0), 0.0)
+        usage = spent / elapsed * HOUR_SECONDS
     return Row(
         model=model,
         task=entry["task"],
@@ -114,5 +153,8 @@ def _row(
         held=None if loads is None else round(now.held.get(model, 0.0)),
         tokens_per_second=rate,
         memory_bytes=entry.get("memory_bytes"),
+        usage_per_hour=usage,
+        servers_per_hour=now.servers.get(model),
+        currency=now.currency.get(model),
         reason=entry.get("reason") or "",
     )

@@ -12,14 +12,15 @@ import typer
 from fleet_cli.client.options import KEY_ENV, LOCAL, BaseUrl, KeyEnv
 from fleet_cli.client.output import new_table
 from fleet_cli.status import connected
-from fleet_cli.status_rows import FIELDS, UNKNOWN, Counters, Row
+from fleet_cli.status_rows import COLUMNS, UNKNOWN, Counters, Row
+from fleet_contract.safe_text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 app = typer.Typer(add_completion=False)
 
-NUMBERS = ("in_flight", "held", "tokens_per_second", "memory_bytes")
+NUMBERS = ("in_flight", "held", "tokens_per_second", "memory_bytes", "cost")
 STYLES = {"ready": "green", "failed": "red", "unavailable": "red", "conflict": "red",
           "scaled_to_zero": "dim", "stopped": "dim"}  # fmt: skip
 Read = Callable[[tuple[float, Counters] | None], tuple[list[Row], Counters]]
@@ -64,10 +65,16 @@ def totals(rows: Sequence[Row]) -> str:
     held = [row.held for row in rows if row.held is not None]
     rates = [row.tokens_per_second for row in rows if row.tokens_per_second is not None]
     memory = sum(row.memory_bytes or 0 for row in rows) / 2**20
+    costs: dict[str, float] = {}
+    for row in rows:
+        if row.currency is not None:
+            amount = (row.usage_per_hour or 0.0) + (row.servers_per_hour or 0.0)
+            costs[row.currency] = costs.get(row.currency, 0.0) + amount
+    money = "".join(f", {costs[name]:.2f} {printable(name)}/h" for name in sorted(costs))
     return (
         f"{ready} of {len(rows)} models ready, {sum(flights) if flights else UNKNOWN} in flight, "
         f"{sum(held) if held else UNKNOWN} held, "
-        f"{f'{sum(rates):.1f}' if rates else UNKNOWN} tokens/s, {memory:.0f} MiB"
+        f"{f'{sum(rates):.1f}' if rates else UNKNOWN} tokens/s, {memory:.0f} MiB{money}"
     )
 
 
@@ -93,7 +100,7 @@ def view(rows: Sequence[Row]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = new_table(FIELDS, right=NUMBERS)
+    table = new_table(COLUMNS, right=NUMBERS)
     for row in busiest_first(rows):
         table.add_row(*map(Text, row.cells()), style=STYLES.get(row.state, "yellow"))
     return Group(Text(totals(rows)), Text(), table)

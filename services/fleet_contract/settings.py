@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -64,6 +65,15 @@ PODS, SERVICES = "pods", "services"
 def _upstreams(text: str) -> str:
     if text not in (PODS, SERVICES):
         raise ValueError(f"must be {PODS} or {SERVICES}")
+    return text
+
+
+def _sink(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http(s) address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain credentials; use USAGE_SINK_TOKEN")
     return text
 
 
@@ -192,6 +202,9 @@ SETTINGS: tuple[Setting, ...] = (
             "none", where="router"),
     Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
             " leaves that to logrotate", "104857600", int, where="router"),
+    Setting("USAGE_SINK", "http(s) address to which the usage of each request is sent as a"
+            " CloudEvent, in batches", "none", _sink, where="router"),
+    Setting("USAGE_SINK_TOKEN", "bearer token for USAGE_SINK", "", where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
     Setting("TRANSCRIPTION_MODEL", "id of the speech model that transcribes recordings in chats",

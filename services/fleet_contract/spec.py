@@ -30,6 +30,7 @@ from fleet_contract.spec_parts import (
     ImageInputs,
     InferencePool,
     Limits,
+    Price,
     Remote,
     RolloutPolicy,
     Routing,
@@ -227,6 +228,8 @@ class ModelSpec(SpecPart):
     fallback: ModelId | None = None
     """Model that serves requests while this one cannot."""
 
+    price: Price | None = None
+    """What its use costs; adds amounts of money to usage reports."""
     profile: str | None = None
     """Name of the operator's profile (node selector, tolerations, resources, image)."""
     image: str | None = None

@@ -351,6 +351,34 @@ class S3Access(SpecPart):
     the store needs one. Only Modelfleet's own servers get it, and only to fetch the weights."""
 
 
+class Price(SpecPart):
+    """What the use of a model costs, for usage reports; nothing is billed or refused by it."""
+
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    """Currency of all amounts, as in ISO 4217."""
+    input: float | None = Field(default=None, ge=0, le=1_000_000_000)
+    """Amount for a million tokens of prompts."""
+    cached_input: float | None = Field(default=None, ge=0, le=1_000_000_000)
+    """Amount for a million tokens of prompts that were in a cache; that of `input` by default."""
+    output: float | None = Field(default=None, ge=0, le=1_000_000_000)
+    """Amount for a million generated tokens."""
+    audio_minute: float | None = Field(default=None, ge=0, le=1_000_000_000)
+    """Amount for a minute of transcribed audio."""
+    hour: float | None = Field(default=None, ge=0, le=1_000_000_000)
+    """Amount for an hour of one server, which no request is charged."""
+
+    def of_request(
+        self, prompt_tokens: int, cached_tokens: int, completion_tokens: int, audio_seconds: float
+    ) -> float:
+        """The amount for one request; `cached_tokens` are part of the prompt's."""
+        full, output = self.input or 0.0, self.output or 0.0
+        cached = full if self.cached_input is None else self.cached_input
+        cached_tokens = min(cached_tokens, prompt_tokens)
+        tokens = (prompt_tokens - cached_tokens) * full + cached_tokens * cached
+        tokens += completion_tokens * output
+        return tokens / 1e6 + audio_seconds / 60 * (self.audio_minute or 0.0)
+
+
 class Remote(SpecPart):
     """An OpenAI-compatible server outside the cluster."""
 

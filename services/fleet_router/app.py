@@ -38,18 +38,20 @@ from fleet_router.callers.access_log import AccessMiddleware
 from fleet_router.callers.auth import Auth
 from fleet_router.callers.history import History
 from fleet_router.callers.usage_log import UsageLog
+from fleet_router.callers.usage_sink import Sink, UsageSink
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.proxy import Proxy
 from fleet_router.proxy.transcription import Transcriber
 from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
-from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
+from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable, server_prices
 from fleet_router.status.admin import Admin
 from fleet_router.status.console import Console
 from fleet_router.status.control import Control
 from fleet_router.status.fleet_view import Details, FleetView
 from fleet_router.status.server_reports import ServerReports
+from fleet_router.tracing import TracingMiddleware
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
@@ -58,6 +60,7 @@ from fleet_web.direct import DirectAPI
 from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.supervise import keep_running
+from fleet_web.tracing import Tracing
 
 EXPOSED = (
     HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_PROMPT_MS,
@@ -109,11 +112,12 @@ def create_app(
     auth: Auth | None = None,
     usage_log: Path | None = None,
     usage_log_max_bytes: int = 0,
+    usage_sink: Sink | None = None,
     cors_origins: Sequence[str] = (),
     loopback_hosts: Sequence[str] | None = None,
     warning: str = "",
     metrics_listener: socket.socket | None = None,
-    tracing: Middleware | None = None,
+    tracing: Tracing | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
     control: str = "",
@@ -139,8 +143,13 @@ def create_app(
     if source.unreadable is not None:
         metrics.unreadable(source.unreadable)
     auth = auth or Auth()
-    usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
-    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
+    sink = UsageSink(usage_sink, metrics) if usage_sink is not None else None
+    usage = UsageLog(metrics, usage_log, usage_log_max_bytes, sink)
+    metrics.server_prices(lambda: server_prices(routes.table))
+    admin = Admin(
+        routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning,
+        exemplars=tracing is not None,
+    )  # fmt: skip
     history = History() if with_console else None
     outliers = Outliers()
     picker = EndpointPicker(pools, outliers)
@@ -178,6 +187,8 @@ def create_app(
             # Where signals can be handled; logrotate sends one after it moved the file away.
             with contextlib.suppress(RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, usage.reopen)
+        if sink is not None:
+            loops["usage_sink"] = sink.run
         if metrics_listener is not None and with_metrics:
             loops["metrics_port"] = partial(
                 side_server.serve, _private(admin, loopback_hosts), metrics_listener
@@ -192,6 +203,8 @@ def create_app(
         await asyncio.gather(*tasks, return_exceptions=True)
         # After its loop has ended, since both write to the same file.
         usage.close()
+        if sink is not None:
+            await sink.close()
         if source.close is not None:
             await source.close()
         pools.close()
@@ -212,7 +225,8 @@ def create_app(
     )  # fmt: skip
     proxy = Proxy(routes, attempts, waiting_room, metrics, auth, transcription_model)
     proxy.transcriber = Transcriber(AccessMiddleware(proxy, metrics, usage, history))
-    app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
+    traced = [Middleware(TracingMiddleware, tracing=tracing)] if tracing is not None else []
+    app.bypass(PATHS.keys(), proxy, [request_id, *traced, *inner])
     # Reached only with another method, which becomes a 405.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
     on_main_port = with_metrics and metrics_listener is None

@@ -9,25 +9,21 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fleet_contract.installation import install_command
 from fleet_contract.names import ENV_CONTROL
 from fleet_router.app import Source, create_app
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.usage_sink import Sink
 from fleet_router.proxy.waiting import WaitSettings
 from fleet_router.routing.file_source import FileSource
 from fleet_router.routing.table import LiveRoutes, Origin
 from fleet_router.settings import RouterSettings
 from fleet_web import exposure, logs, serve, side_server
 from fleet_web.logs import event
-
-if TYPE_CHECKING:
-    from fleet_router.tracing import Tracing
+from fleet_web.tracing import load as load_tracing
 
 logger = logging.getLogger(__name__)
 
-TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 MAX_FILES = 65_536
 SWITCH_SECONDS = 0.0005
 """Time after which a thread that renders metrics gives way to the streams."""
@@ -57,18 +53,21 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     if settings.metrics_port is not None and settings.enable_metrics:
         listener = side_server.listen(settings.host, settings.metrics_port)
     routes = LiveRoutes()
-    tracing = load_tracing(environ)
+    tracing = load_tracing(environ, "modelfleet-router")
     if path is None:
         source = from_cluster(settings, routes, environ)
     else:
         source = from_file(path, routes, environ)
     router = create_app(
         routes, source, auth=load_auth(settings),
+        usage_sink=(
+            Sink(settings.usage_sink, settings.usage_sink_token) if settings.usage_sink else None
+        ),
         usage_log=settings.usage_log, usage_log_max_bytes=settings.usage_log_max_bytes,
         wait_settings=load_wait_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
         with_console=settings.enable_console,
-        tracing=tracing.middleware() if tracing else None,
+        tracing=tracing,
         drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
         loopback_hosts=settings.allowed_hosts if is_loopback else None,
         control=environ.get(ENV_CONTROL, ""), transcription_model=settings.transcription_model,
@@ -118,17 +117,6 @@ def load_wait_settings(settings: RouterSettings, default: float) -> WaitSettings
     """How long requests wait; `default` seconds if HOLD_SECONDS is not set."""
     seconds = default if settings.hold_seconds is None else settings.hold_seconds
     return WaitSettings(seconds, settings.hold_requests, settings.heartbeat_seconds)
-
-
-def load_tracing(environ: Mapping[str, str]) -> Tracing | None:
-    """Tracing, if a collector is set. Raises ValueError if its packages are missing."""
-    if not any(environ.get(name) for name in TRACE_ENDPOINTS):
-        return None
-    try:
-        from fleet_router import tracing
-    except ImportError as error:
-        raise ValueError(f"traces need more packages: {install_command('traces')}") from error
-    return tracing.from_environment(environ.get("OTEL_SERVICE_NAME") or "modelfleet-router")
 
 
 def from_cluster(

@@ -115,6 +115,14 @@ class RouterMetrics:
                 registry=self.registry,
             )
         )
+        self.cost = Series(
+            Counter(
+                "modelfleet_router_cost",
+                "Price of the usage, by key, of models with a price.",
+                ("model", "key", "currency"),
+                registry=self.registry,
+            )
+        )
         self.in_flight = Series(
             Gauge(
                 ROUTER_IN_FLIGHT,
@@ -180,9 +188,17 @@ class RouterMetrics:
             "Lines of the usage log that were lost, because its file could not be written.",
             registry=self.registry,
         )
+        self.usage_events = Counter(
+            "modelfleet_router_usage_events",
+            "Events of usage by result: sent, or lost because too many wait (full), the sink"
+            " refuses them (refused) or the router ends (ended).",
+            ("result",),
+            registry=self.registry,
+        )
         self.loop_restarts = Counter(
             "modelfleet_router_loop_restarts",
-            "Times a loop (keys, routes, usage_log, metrics_port) ended and was started again.",
+            "Times a loop (keys, routes, usage_log, usage_sink, metrics_port) ended and was started"
+            " again.",
             ("loop",),
             registry=self.registry,
         )
@@ -190,6 +206,11 @@ class RouterMetrics:
     def loop_ended(self, name: str) -> None:
         """Count a loop that ended."""
         self.loop_restarts.labels(name).inc()
+
+    def server_prices(self, read: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
+        """Add a gauge of the price of each model's servers: model, currency and amount for an
+        hour, read at every scrape."""
+        self.registry.register(_ServerPrices(read))
 
     def watch_age(self, read: Callable[[], float]) -> None:
         """Add a gauge of the source's age in seconds, read at every scrape."""
@@ -203,6 +224,21 @@ class RouterMetrics:
     def unreadable(self, read: Callable[[], Iterable[tuple[str, str, bool]]]) -> None:
         """Add a gauge of the namespaces that cannot be read, read at every scrape."""
         self.registry.register(_Unreadable(read))
+
+
+class _ServerPrices(Collector):
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "modelfleet_router_servers_price_per_hour",
+            "Price of an hour of the present servers of a model, if its price has one.",
+            labels=["model", "currency"],
+        )
+        for model, currency, amount in self._read():
+            family.add_metric([model, currency], amount)
+        yield family
 
 
 class _Unreadable(Collector):

@@ -37,6 +37,8 @@ class RouterSettings:
     metrics_port: int | None
     usage_log: Path | None
     usage_log_max_bytes: int
+    usage_sink: str | None
+    usage_sink_token: str
     cors_origins: tuple[str, ...]
     transcription_model: str | None
     tls_cert: Path | None
@@ -68,6 +70,8 @@ class RouterSettings:
             metrics_port=BY_NAME["METRICS_PORT"].read(environ, default=None),
             usage_log=_path("USAGE_LOG", environ),
             usage_log_max_bytes=BY_NAME["USAGE_LOG_MAX_BYTES"].read(environ),
+            usage_sink=BY_NAME["USAGE_SINK"].read(environ, default=None),
+            usage_sink_token=environ.get("USAGE_SINK_TOKEN", "").strip(),
             cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
             transcription_model=environ.get("TRANSCRIPTION_MODEL", "").strip() or None,
             tls_cert=_path("TLS_CERT", environ),

@@ -23,13 +23,16 @@ from fleet_server.document import document
 from fleet_server.memory import resident_bytes
 from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
+from fleet_server.tracing.middleware import TracingMiddleware
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
+from fleet_web.exposition import exposition
 from fleet_web.instance import probe_headers
 from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.responses import json_response
+from fleet_web.tracing import Tracing
 
 ROUTES: dict[Task, tuple[str, ...]] = {
     Task.CHAT: (
@@ -53,14 +56,15 @@ def create_app(
     lifespan: Lifespan | None = None,
     with_metrics: bool = True,
     loopback: bool = False,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The app of `server`; `lifespan` loads the model. On a `loopback` address web pages are
     refused."""
     known = tokens.PATHS | TASK_OF_PATH.keys()
-    middleware = [
-        Middleware(RequestIdMiddleware),
-        Middleware(AccessMiddleware, metrics=server.metrics, routes=known),
-    ]
+    middleware = [Middleware(RequestIdMiddleware)]
+    if tracing is not None:
+        middleware.append(Middleware(TracingMiddleware, tracing=tracing, model=server.spec.model))
+    middleware.append(Middleware(AccessMiddleware, metrics=server.metrics, routes=known))
     if loopback:
         middleware.append(Middleware(LoopbackGuard))
     app = DirectAPI(
@@ -75,7 +79,7 @@ def create_app(
     _mount_probes(app, server)
     _mount_models(app, server)
     if with_metrics:
-        _mount_metrics(app, server)
+        _mount_metrics(app, server, exemplars=tracing is not None)
     for each in served:
         app.include_router(each)
     _mount_wrong_tasks(app, server.spec)
@@ -119,10 +123,11 @@ def _mount_models(app: FastAPI, server: ServerState) -> None:
         )
 
 
-def _mount_metrics(app: FastAPI, server: ServerState) -> None:
+def _mount_metrics(app: FastAPI, server: ServerState, *, exemplars: bool) -> None:
     @app.get(PATH_METRICS)
     async def metrics(request: Request) -> Response:
-        return Response(server.metrics.render(), media_type="text/plain; version=0.0.4")
+        chosen = exposition(request.headers.get("accept", ""), exemplars=exemplars)
+        return Response(server.metrics.render(chosen), media_type=chosen.media_type)
 
 
 def _mount_wrong_tasks(app: FastAPI, spec: ModelSpec) -> None:

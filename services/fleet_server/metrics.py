@@ -11,10 +11,11 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
 )
 
 from fleet_server.memory import resident_bytes
+from fleet_server.tracing.recording import exemplar
+from fleet_web.exposition import TEXT_FORMAT, Exposition
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -65,13 +66,13 @@ class Metrics:
 
     def responded(self, route: str, code: int, seconds: float) -> None:
         self._of(self._requests, route, str(code)).inc()
-        self._of(self._seconds, route).observe(seconds)
+        self._of(self._seconds, route).observe(seconds, exemplar())
 
     def queued(self, seconds: float) -> None:
-        self._of(self._queue).observe(seconds)
+        self._of(self._queue).observe(seconds, exemplar())
 
     def first_token(self, seconds: float) -> None:
-        self._of(self._first_token).observe(seconds)
+        self._of(self._first_token).observe(seconds, exemplar())
 
     def tokens(self, kind: str, number: int) -> None:
         """`kind` is `prompt` or `completion`."""
@@ -89,9 +90,9 @@ class Metrics:
     def load_seconds(self, stage: str, seconds: float) -> None:
         self._of(self._load, stage).set(seconds)
 
-    def render(self) -> bytes:
-        """Prometheus text format."""
-        return generate_latest(self.registry)
+    def render(self, chosen: Exposition = TEXT_FORMAT) -> bytes:
+        """The metrics in this format."""
+        return chosen.render(self.registry)
 
     def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
         """The metric with these labels, cached because the library validates them every time."""

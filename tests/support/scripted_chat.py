@@ -29,6 +29,7 @@ from fleet_server.protocols import (
     TokenLogprobs,
 )
 from fleet_server.state import ServerState
+from fleet_web.tracing import Tracing
 from support.waiting import until_async
 
 CHAT = "/v1/chat/completions"
@@ -238,7 +239,7 @@ def serving(listen: Any, path: str) -> Serve:
     @contextmanager
     def start(
         model: ScriptedChat | None = None, *, ready: bool = True, read_timeout: float = 30,
-        heartbeat: float = 15, **fields: Any,
+        heartbeat: float = 15, tracing: Tracing | None = None, **fields: Any,
     ) -> Iterator[Live]:  # fmt: skip
         model = model or ScriptedChat()
         assert isinstance(model, ChatModel)
@@ -246,7 +247,7 @@ def serving(listen: Any, path: str) -> Serve:
         if ready:
             server.set_ready(model)
         try:
-            with listen(create_app(server), read_timeout=read_timeout) as port:
+            with listen(create_app(server, tracing=tracing), read_timeout=read_timeout) as port:
                 yield Live(port, server, model, path)
         finally:
             model.close()

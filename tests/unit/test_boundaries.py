@@ -63,6 +63,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"prepare"}),
     ),
     "fleet_server": (
+        frozenset({"tracing"}),
         frozenset({"protocols", "load_error", "metrics", "admission", "budgets", "stages"}),
         frozenset({"engines", "batching", "images"}),
         frozenset({"state"}),

@@ -55,4 +55,5 @@ def test_only_the_servers_cuda_flavour_has_torch() -> None:
     asking = {path.name for path in DOCKERFILES if "torch" in path.read_text()}
     assert asking == {"server.Dockerfile"}
     server = (ROOT / "services" / "server.Dockerfile").read_text()
-    assert "cpu) extras=server,llamacpp ;; cuda) extras=server,llamacpp,torch,cuda ;;" in server
+    assert "cpu) extras=server,llamacpp,traces ;;" in server
+    assert "cuda) extras=server,llamacpp,torch,cuda,traces ;;" in server

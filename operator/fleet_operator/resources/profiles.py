@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
 from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import S3Access
+from fleet_contract.spec_parts import Price, S3Access
 
 DEFAULT = "default"
 
@@ -73,6 +73,7 @@ class Profile(SpecPart):
     runtime_class_name: str | None = None
     scheduler_name: str | None = None
     s3: S3Access | None = None
+    price: Price | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict)
     env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None

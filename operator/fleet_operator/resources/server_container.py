@@ -25,10 +25,9 @@ OPEN_SECONDS = 120
 UNUSED_BY_SERVERS = (
     "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after", "priority",
     "yields_after", "wake_at", "prewarm", "target_in_flight", "scale_down_delay", "routing",
-    "rollout", "traffic", "inference_pool", "fallback", "profile", "image", "resources",
-    "node_selector", "tolerations", "affinity",
-    "priority_class_name", "runtime_class_name", "scheduler_name", "devices", "env", "env_from",
-    "files", "pod_template", "remote", "container",
+    "rollout", "traffic", "inference_pool", "fallback", "price", "profile", "image", "resources",
+    "node_selector", "tolerations", "affinity", "priority_class_name", "runtime_class_name",
+    "scheduler_name", "devices", "env", "env_from", "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
 SECURITY: Object = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

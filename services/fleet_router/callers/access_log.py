@@ -18,7 +18,7 @@ from fleet_contract.names import (
     PATH_METRICS,
 )
 from fleet_router.callers.history import History
-from fleet_router.callers.request_record import KEY, RequestRecord
+from fleet_router.callers.request_record import EXEMPLAR, KEY, RequestRecord
 from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
 from fleet_web import request_id
@@ -84,7 +84,7 @@ class AccessMiddleware:
         self, scope: Scope, record: RequestRecord, status: int, started: float, seconds: float
     ) -> None:
         if record.path:
-            self._count(record, status, started, seconds)
+            self._count(record, status, started, seconds, scope.get(EXEMPLAR))
             if self._history is not None:
                 self._history.add(record, status, started, seconds, request_id.current())
         path = scope["path"]
@@ -103,12 +103,20 @@ class AccessMiddleware:
             ms=round(seconds * 1000, 2),
         )
 
-    def _count(self, record: RequestRecord, status: int, started: float, seconds: float) -> None:
+    def _count(
+        self,
+        record: RequestRecord,
+        status: int,
+        started: float,
+        seconds: float,
+        exemplar: dict[str, str] | None,
+    ) -> None:
         metrics, model, path = self._metrics, record.model, record.path
         metrics.requests.of(model, path, record.key, str(status)).inc()
-        metrics.seconds.of(model, path).observe(seconds)
+        metrics.seconds.of(model, path).observe(seconds, exemplar)
         if record.chunks:
-            metrics.first_byte.of(model, path).observe(record.first_chunk_at - started)
+            first = record.first_chunk_at - started
+            metrics.first_byte.of(model, path).observe(first, exemplar)
         if record.chunks > 2:
             mean = (record.last_chunk_at - record.first_chunk_at) / (record.chunks - 1)
             metrics.between_pieces.of(model, path).observe(mean)

@@ -44,6 +44,9 @@ class PastRequest(NamedTuple):
     attempts: int
     endpoint: str
     estimated: bool
+    cost: float | None
+    """Price of the usage in `currency`, None of a model without a price."""
+    currency: str
 
 
 @dataclass(slots=True)
@@ -92,6 +95,8 @@ class History:
                 round(record.held_ms, 1), round(record.queue_ms, 1), usage.prompt_tokens,
                 usage.cached_tokens, usage.completion_tokens, usage.audio_seconds, record.images,
                 record.sent_bytes, record.attempts, record.endpoint, record.estimated,
+                None if record.price is None else round(record.cost, 9),
+                "" if record.price is None else record.price.currency,
             )
         )  # fmt: skip
         if not record.model:

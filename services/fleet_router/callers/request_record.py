@@ -9,11 +9,15 @@ from typing import cast
 from starlette.types import Scope
 
 from fleet_contract.names import HEADER_QUEUE_MS, HEADER_USAGE
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import Price
 from fleet_router.callers.usage import NO_USAGE, RequestUsage
 from fleet_router.upstream.connection import Head
 from fleet_router.upstream.headers import Headers
 
 KEY = "modelfleet.record"
+EXEMPLAR = "modelfleet.exemplar"
+"""Key of a scope: the exemplar of measurements of the request, None if it is not traced."""
 USAGE = HEADER_USAGE.encode()
 QUEUE_MS = HEADER_QUEUE_MS.encode()
 
@@ -26,6 +30,8 @@ class RequestRecord:
     """An allow-listed path, or ""."""
     model: str = ""
     """A configured id, or ""."""
+    price: Price | None = None
+    """That of the model."""
     adapter: str = ""
     """The name of the LoRA adapter, "" for the model itself."""
     endpoint: str = ""
@@ -63,6 +69,15 @@ class RequestRecord:
     """When the first chunk of the response's body arrived, by time.perf_counter."""
     last_chunk_at: float = 0.0
     chunks: int = 0
+
+    def serve(self, spec: ModelSpec) -> None:
+        """Set the model that serves the request."""
+        self.model, self.price = spec.model, spec.price
+
+    @property
+    def cost(self) -> float:
+        """The price of the usage, in the currency of the model's price; 0 without one."""
+        return self.price.of_request(*self.usage) if self.price is not None else 0.0
 
     def read_head(self, head: Head) -> None:
         """Take the queue time from the head of the server's response."""

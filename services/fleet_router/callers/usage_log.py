@@ -1,9 +1,11 @@
-"""Usage by key and model: Prometheus counters and, optionally, a log with a line per request.
+"""Usage by key and model: Prometheus counters and, optionally, a log with a line per request and
+events for a sink.
 
 A line of the log:
 
     {"time", "request_id", "key", "model", "path", "status", "prompt_tokens", "cached_tokens",
-     "completion_tokens", "audio_seconds", "images", "ms", "estimated"?, "fallback_for"?}
+     "completion_tokens", "audio_seconds", "images", "ms", "cost"?, "currency"?, "estimated"?,
+     "fallback_for"?}
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from fleet_router.callers.line_file import LineFile
 from fleet_router.callers.request_record import RequestRecord
+from fleet_router.callers.usage_sink import UsageSink
 from fleet_router.metrics import RouterMetrics
 from fleet_web import request_id
 from fleet_web.logs import event
@@ -33,13 +37,18 @@ MAX_PENDING = 100_000
 
 
 class UsageLog:
-    """`path` is the log's file, if any, which is rotated at `max_bytes`. Raises OSError when it
-    cannot be opened."""
+    """`path` is the log's file, if any, which is rotated at `max_bytes`; `sink` gets the same
+    lines. Raises OSError when the file cannot be opened."""
 
     def __init__(
-        self, metrics: RouterMetrics, path: Path | None = None, max_bytes: int = 0
+        self,
+        metrics: RouterMetrics,
+        path: Path | None = None,
+        max_bytes: int = 0,
+        sink: UsageSink | None = None,
     ) -> None:
         self._metrics = metrics
+        self._sink = sink
         self._file = LineFile(path, max_bytes) if path else None
         self._pending: list[bytes] = []
         self._arrived = asyncio.Event()
@@ -65,9 +74,16 @@ class UsageLog:
             metrics.audio_seconds.of(model, key).inc(usage.audio_seconds)
         if record.images:
             metrics.images.of(model, key).inc(record.images)
+        if record.price is not None and (cost := record.cost):
+            metrics.cost.of(model, key, record.price.currency).inc(cost)
+        if self._file is None and self._sink is None:
+            return
+        line = usage_line(record, status, seconds)
+        if self._sink is not None:
+            self._sink.add(line)
         if self._file is not None:
             if len(self._pending) < MAX_PENDING:
-                self._pending.append(_line(record, status, seconds))
+                self._pending.append(orjson.dumps(line) + b"\n")
                 self._arrived.set()
             else:
                 metrics.usage_lines_dropped.inc()
@@ -121,9 +137,10 @@ class UsageLog:
         return error is None
 
 
-def _line(record: RequestRecord, status: int, seconds: float) -> bytes:
+def usage_line(record: RequestRecord, status: int, seconds: float) -> dict[str, Any]:
+    """The fields of a line."""
     usage = record.usage
-    line = {
+    line: dict[str, Any] = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "request_id": request_id.current(),
         "key": record.key,
@@ -137,8 +154,11 @@ def _line(record: RequestRecord, status: int, seconds: float) -> bytes:
         "images": record.images,
         "ms": round(seconds * 1000, 1),
     }
+    if record.price is not None:
+        line["cost"] = round(record.cost, 9)
+        line["currency"] = record.price.currency
     if record.estimated:
         line["estimated"] = True
     if record.fallback_for:
         line["fallback_for"] = record.fallback_for
-    return orjson.dumps(line) + b"\n"
+    return line

@@ -60,7 +60,8 @@ class Forward:
             for candidate in self._candidates(route):
                 if await self._try(candidate, route):
                     return
-            self.record.model, self.record.fallback_for = route.model, ""
+            self.record.serve(route.spec)
+            self.record.fallback_for = ""
             route = await self._wait_for_server(route)
 
     def _candidates(self, route: Route) -> Iterator[Route]:
@@ -82,7 +83,7 @@ class Forward:
     async def _try(self, candidate: Route, requested: Route) -> bool:
         """Whether a server of `candidate` responded to a request for `requested`."""
         record, body = self.record, self.envelope.body
-        record.model = candidate.model
+        record.serve(candidate.spec)
         record.adapter = self._adapter_of(candidate)
         record.fallback_for = requested.model if candidate is not requested else ""
         record.cold = self.wait.waited

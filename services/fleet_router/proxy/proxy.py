@@ -91,7 +91,7 @@ class Proxy:
             route = select_route(table, rule, envelope.model, may_use)
             session = request.headers.get(HEADER_SESSION) or record.caller
             member = member_for(table, route, envelope.model, session)
-            record.model = member.model
+            record.serve(member.spec)
             _check_size(member, rule, envelope.body.length)
             if needs_transcription(rule.path, member.spec, envelope):
                 envelope = await self._transcribed(request, envelope, table, may_use)

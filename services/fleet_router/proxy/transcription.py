@@ -26,10 +26,11 @@ from fleet_router.request.recordings import RecordedChat, Recording
 from fleet_router.routing.select import join_names
 from fleet_router.routing.table import RouteTable
 from fleet_web.body import THREAD_BYTES
+from fleet_web.tracing import CONTEXT
 
 CHAT_PATH = main_path(Task.CHAT)
 SPEECH_PATH = main_path(Task.SPEECH)
-KEPT_HEADERS = frozenset({b"authorization", b"x-api-key", b"host"})
+KEPT_HEADERS = frozenset({b"authorization", b"x-api-key", b"host", *CONTEXT})
 """Headers of the chat that a transcription has too."""
 MOST_BYTES = 1024 * 1024
 """Of a response with a text."""

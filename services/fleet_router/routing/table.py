@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, KeysView
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -229,6 +229,14 @@ class RouteTable:
         _add(self._limits[spec.task], limits, sign)
         for endpoint in route.endpoints:
             _add(self._endpoints, endpoint, sign)
+
+
+def server_prices(table: RouteTable | None) -> Iterator[tuple[str, str, float]]:
+    """Model, currency and amount for an hour of its present servers; of models with that price."""
+    for route in table.routes if table is not None else ():
+        price = route.spec.price
+        if price is not None and price.hour is not None:
+            yield route.model, price.currency, price.hour * len(route.endpoints)
 
 
 def group_key(route: Route) -> tuple[str, str] | None:

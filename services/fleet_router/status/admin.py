@@ -27,18 +27,19 @@ from fleet_router.status.merged_metrics import render, scrape
 from fleet_router.status.models import AS_WANTED, Models, adapter_entry, with_adapters
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
+from fleet_web.exposition import Exposition, exposition
 from fleet_web.instance import probe_headers
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.responses import json_response
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HEALTH_SECONDS = 1.0
 """How long the states of the models at /health are kept: every query asks all servers."""
 
 
 class Admin:
     """The handlers. `draining` is set at the first signal and makes the router not ready;
-    `warning` is shown at /health unless it is empty. `models` is for other views of the fleet."""
+    `warning` is shown at /health unless it is empty; with `exemplars`, the
+    metrics have some. `models` is for other views of the fleet."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Admin:
         *,
         scrapes: bool = True,
         warning: str = "",
+        exemplars: bool = False,
     ) -> None:
         self._auth = auth
         self._scrapes = scrapes
@@ -57,7 +59,8 @@ class Admin:
         self._metrics = metrics
         self.models = Models(pools)
         self._warnings = [warning] if warning else []
-        self._rendering: asyncio.Task[bytes] | None = None
+        self._exemplars = exemplars
+        self._rendering: dict[Exposition, asyncio.Task[bytes]] = {}
         self.draining = False
 
     def router(self, *, with_metrics: bool) -> APIRouter:
@@ -162,7 +165,7 @@ class Admin:
     async def metrics(self, request: Request) -> Response:
         """As `all_metrics`, for keys that may read them. Raises Unauthorized, Forbidden."""
         self._check_metrics_key(request)
-        return await self.all_metrics()
+        return await self.all_metrics(request)
 
     async def load(self, request: Request) -> Response:
         """As `whole_load`, for keys that may read metrics. Raises Unauthorized, Forbidden."""
@@ -183,19 +186,21 @@ class Admin:
                 code="metrics_not_allowed",
             )
 
-    async def all_metrics(self) -> Response:
+    async def all_metrics(self, request: Request) -> Response:
         """The metrics of the router and, if it scrapes them, of every server; concurrent requests
         share the result."""
-        if self._rendering is None or self._rendering.done():
-            self._rendering = asyncio.create_task(self._render())
+        chosen = exposition(request.headers.get("accept", ""), exemplars=self._exemplars)
+        rendering = self._rendering.get(chosen)
+        if rendering is None or rendering.done():
+            rendering = self._rendering[chosen] = asyncio.create_task(self._render(chosen))
         # Shielded: a scraper that disconnects must not cancel the result of the others.
-        return Response(await asyncio.shield(self._rendering), media_type=METRICS_TYPE)
+        return Response(await asyncio.shield(rendering), media_type=chosen.media_type)
 
-    async def _render(self) -> bytes:
+    async def _render(self, chosen: Exposition) -> bytes:
         table = self._routes.table if self._scrapes else None
         scrapes = await scrape(self._pools, table) if table is not None else []
         # In a thread: rendering the series of a large fleet would delay streams.
-        return await asyncio.to_thread(render, self._metrics.registry, scrapes)
+        return await asyncio.to_thread(render, self._metrics.registry, scrapes, chosen)
 
     def _table(self) -> RouteTable:
         if self._routes.table is None:

@@ -101,6 +101,8 @@ class FleetView:
             "progress": next((one.progress for one in reports if one.progress), None)
             or _weights(details),
             "stages": _stages(reports) or _cold_start(details),
+            "price": _price(route, with_servers=loads is not None),
+            "cost_per_hour": None,
             "in_flight": None, "held": None, "queue_depth": None,
             "requests_per_second": None, "tokens_per_second": None,
         }  # fmt: skip
@@ -113,6 +115,7 @@ class FleetView:
             "in_flight": load.in_flight if load is not None else 0,
             "held": self.held.get(route.model, 0),
             "queue_depth": sum(queued) if queued else None,
+            "cost_per_hour": _cost_per_hour(route),
             "requests_per_second": round(requests, 2),
             "tokens_per_second": round(tokens, 1),
         }
@@ -162,6 +165,21 @@ def _cold_start(details: Mapping[str, Any]) -> dict[str, float] | None:
         for name, spent in cold.items()
         if name.endswith("Seconds") and name != "totalSeconds" and isinstance(spent, int | float)
     }
+
+
+def _price(route: Route, *, with_servers: bool) -> dict[str, Any] | None:
+    """The price of requests and, `with_servers`, that of an hour of a server."""
+    price = route.spec.price
+    if price is None:
+        return None
+    shown = price if with_servers else price.model_copy(update={"hour": None})
+    return {"currency": price.currency, **shown.to_wire()}
+
+
+def _cost_per_hour(route: Route) -> float | None:
+    """The price of an hour of the servers, in the currency of the price."""
+    price = route.spec.price
+    return None if price is None or price.hour is None else price.hour * len(route.endpoints)
 
 
 def _conditions(details: Mapping[str, Any], *, with_messages: bool) -> list[Entry]:

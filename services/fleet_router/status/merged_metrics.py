@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -19,6 +19,7 @@ from fleet_contract.spec import Engine
 from fleet_router.routing.table import RouteTable
 from fleet_router.upstream.fetch import fetch
 from fleet_router.upstream.pool import PoolManager
+from fleet_web.exposition import TEXT_FORMAT, Exposition
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,9 @@ async def scrape(pools: PoolManager, table: RouteTable) -> list[Scrape]:
     ]
 
 
-def render(own: CollectorRegistry, scrapes: Sequence[Scrape]) -> bytes:
+def render(
+    own: CollectorRegistry, scrapes: Sequence[Scrape], format_: Exposition = TEXT_FORMAT
+) -> bytes:
     """One exposition in which no family and no series appears twice.
 
     Series of servers get the labels `endpoint` and, if missing, `model`.
@@ -80,11 +83,13 @@ def render(own: CollectorRegistry, scrapes: Sequence[Scrape]) -> bytes:
                   endpoint=scraped.endpoint, error=str(error))  # fmt: skip
     merged = CollectorRegistry()
     merged.register(_Families(families.values()))
-    return generate_latest(merged)
+    return format_.render(merged)
 
 
 def _merge(families: dict[str, Metric], family: Metric, scraped: Scrape) -> None:
     known = families.get(family.name)
+    if family.type == "counter" and not all(one.name.endswith("_total") for one in family.samples):
+        family.type = "unknown"  # OpenMetrics has no counters of other names
     if known is None:
         known = families[family.name] = Metric(family.name, family.documentation, family.type)
     elif known.type != family.type:

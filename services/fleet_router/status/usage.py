@@ -10,7 +10,8 @@ from fleet_router.metrics import RouterMetrics
 
 Row = dict[str, Any]
 """`key`, `model`, and those of `requests`, `errors`, `prompt_tokens`, `cached_tokens`,
-`completion_tokens`, `audio_seconds` and `images` that were counted."""
+`completion_tokens`, `audio_seconds` and `images` that were counted; `cost` has the price of the
+usage by currency, if the model has a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,14 @@ def usage_of(metrics: RouterMetrics) -> Usage:
     for name, counter in (("audio_seconds", metrics.audio_seconds), ("images", metrics.images)):
         for labels, number in counter.totals():
             sums[labels["key"], labels["model"]][name] += number
+    costs: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for labels, amount in metrics.cost.totals():
+        costs[labels["key"], labels["model"]][labels["currency"]] = round(amount, 9)
     rows: list[Row]
     rows = [{"key": key, "model": model, **found} for (key, model), found in sums.items()]
+    for row in rows:
+        if cost := costs.get((row["key"], row["model"])):
+            row["cost"] = cost
     rows.sort(key=lambda row: row.get("requests", 0.0), reverse=True)
     by_key: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:

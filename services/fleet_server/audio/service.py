@@ -33,6 +33,7 @@ from fleet_server.early_stream import stream_events
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Segment, SpeechModel, Transcript
 from fleet_server.state import ServerState
+from fleet_server.tracing import recording as tracing
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
 
@@ -173,6 +174,9 @@ class SpeechService:
             queue_ms=round(started.slot.queue_ms, 1),
             ms=round((time.monotonic() - started.at) * 1000, 1),
         )  # fmt: skip
+        if (recording := tracing.current()) is not None:
+            recording.computed(started.slot.queue_ms, started.at, time.monotonic())
+            recording.attributes["gen_ai.usage.output_tokens"] = tokens
 
 
 async def _last(results: AsyncIterator[Segment | Transcript]) -> Transcript:

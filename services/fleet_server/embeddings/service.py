@@ -18,6 +18,7 @@ from fleet_server.embeddings.prepare import PreparedInputs, TokenIdsRefused, pre
 from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
+from fleet_server.tracing import recording as tracing
 from fleet_web.body import read_json
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -121,3 +122,7 @@ class EmbeddingService:
             queue_ms=round(slot.queue_ms, 1),
             ms=round(seconds * 1000, 1),
         )
+        if (recording := tracing.current()) is not None:
+            now = time.monotonic()
+            recording.computed(slot.queue_ms, now - seconds, now)
+            recording.attributes["gen_ai.usage.input_tokens"] = prepared.tokens

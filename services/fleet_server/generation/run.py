@@ -28,6 +28,7 @@ from fleet_server.generation.timings import Timings
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import ChatModel, GuidedModel, OutputFormat, Prompt, ReasoningBudget
 from fleet_server.state import ServerState
+from fleet_server.tracing import recording as tracing
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
 from fleet_web.responses import json_response
@@ -186,6 +187,7 @@ class Generator:
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
         stack.callback(choices.cancel)
         stack.callback(self._finished, choices, started, slot.queue_ms)
+        note_options(options)
         headers = server.headers(slot)
         if unenforced := (*options.unenforced, *getattr(grammar, "unenforced", ())):
             headers[HEADER_UNENFORCED] = ", ".join(unenforced)
@@ -215,6 +217,30 @@ class Generator:
             queue_ms=round(queue_ms, 1), first_token_ms=first and round(first * 1000, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )  # fmt: skip
+        if (recording := tracing.current()) is not None:
+            recording.generated(
+                queue_ms, started, stream.submitted_at, stream.first_token_at, time.monotonic()
+            )
+            recording.attributes |= {
+                "gen_ai.usage.input_tokens": stream.prompt_tokens,
+                "gen_ai.usage.cache_read.input_tokens": stream.cached_tokens or 0,
+                "gen_ai.usage.output_tokens": stream.completion_tokens,
+            }
+
+
+def note_options(options: GenerationOptions) -> None:
+    """Record a request's options for its span, if it is traced."""
+    if (recording := tracing.current()) is None:
+        return
+    recording.attributes |= {
+        "gen_ai.request.max_tokens": options.max_tokens,
+        "gen_ai.request.temperature": options.temperature,
+        "gen_ai.request.top_p": options.top_p,
+        "gen_ai.request.choice.count": options.n,
+        "gen_ai.request.stream": options.stream,
+    }
+    if options.seed is not None:
+        recording.attributes["gen_ai.request.seed"] = options.seed
 
 
 def room_for(spec: ModelSpec, prompt: Prompt, context_length: int, param: str) -> int:

@@ -17,6 +17,7 @@ from fleet_server.protocols import RerankModel
 from fleet_server.rerank.render import render
 from fleet_server.rerank.request import RerankRequest, check_document_tokens, parse
 from fleet_server.state import ServerState
+from fleet_server.tracing import recording as tracing
 from fleet_server.unknown_fields import count_ignored
 from fleet_web.body import read_json
 from fleet_web.client import run_while_connected
@@ -79,6 +80,9 @@ class RerankService:
             queue_ms=round(slot.queue_ms, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )
+        if (recording := tracing.current()) is not None:
+            recording.computed(slot.queue_ms, started, time.monotonic())
+            recording.attributes["gen_ai.usage.input_tokens"] = tokens
         content = render(logits, parsed, server.spec.model, tokens)
         return json_response(content, headers=server.headers(slot))
 

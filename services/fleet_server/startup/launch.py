@@ -45,6 +45,7 @@ from fleet_server.state import ServerState
 from fleet_web import serve
 from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
+from fleet_web.tracing import load as load_tracing
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
 
@@ -59,10 +60,11 @@ def run(
 ) -> int:
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
     settings = ServerSettings.read(environ)
+    tracing = load_tracing(environ, "modelfleet-server")
     state, launcher = _parts(settings, environ, head_start)
     app = create_app(
         state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics,
-        loopback=is_loopback(host),
+        loopback=is_loopback(host), tracing=tracing,
     )  # fmt: skip
     server = serve.build(
         app, host, port,
@@ -75,6 +77,8 @@ def run(
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)
     server.run()
+    if tracing is not None:
+        tracing.close()
     return _status(state, launcher)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_cli.status_rows import FIELDS, Counters, counters, rows
+from fleet_cli.status_rows import COLUMNS, FIELDS, Counters, counters, rows
 
 ENTRY: dict[str, Any] = {
     "id": "acme/chat", "task": "chat", "state": "ready", "engine": "openvino", "device": "cpu",
@@ -28,13 +28,32 @@ def test_a_row_has_what_the_router_reports() -> None:
     (row,) = rows({"data": [ENTRY]}, loads, counters(METRICS), before, 4.0)
     assert (row.in_flight, row.held, row.tokens_per_second) == (3, 2, 10.0)
     assert tuple(row.to_json()) == FIELDS
-    expected = ["acme/chat", "chat", "ready", "openvino", "cpu", "3", "2", "10.0", "3 MiB", "-"]
+    expected = [
+        "acme/chat", "chat", "ready", "openvino", "cpu", "3", "2", "10.0", "3 MiB", "-", "-",
+    ]  # fmt: skip
     assert row.cells() == expected
+    assert len(COLUMNS) == len(expected)
+
+
+def test_a_model_with_a_price_has_costs() -> None:
+    text = METRICS + (
+        'modelfleet_router_cost_total{model="acme/chat",key="a",currency="EUR"} 0.5\n'
+        'modelfleet_router_cost_total{model="acme/chat",key="b",currency="EUR"} 0.25\n'
+        'modelfleet_router_cost_total{model="acme/chat",key="b",currency="USD"} 9\n'
+        'modelfleet_router_servers_price_per_hour{model="acme/chat",currency="EUR"} 1.5\n'
+    )
+    before = Counters(cost={"acme/chat": 0.74})
+    (row,) = rows({"data": [ENTRY]}, None, counters(text), before, 36.0)
+    assert row.usage_per_hour == pytest.approx(1.0)
+    assert (row.servers_per_hour, row.currency) == (1.5, "EUR")
+    assert row.cells()[9] == "1.00+1.50 EUR/h"
+    (alone,) = rows({"data": [ENTRY]}, None, counters(text))
+    assert alone.cells()[9] == "1.50 EUR/h"
 
 
 def test_what_a_key_may_not_read_is_unknown() -> None:
     (row,) = rows({"data": [{**ENTRY, "memory_bytes": None}]}, None, Counters())
-    assert row.cells()[5:] == ["-", "-", "-", "-", "-"]
+    assert row.cells()[5:] == ["-", "-", "-", "-", "-", "-"]
 
 
 def test_a_model_that_is_not_ready_has_a_reason() -> None:

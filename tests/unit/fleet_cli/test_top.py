@@ -25,6 +25,12 @@ def test_the_busiest_model_is_the_first() -> None:
 
 def test_totals() -> None:
     assert totals(ROWS) == "2 of 4 models ready, 3 in flight, 2 held, 12.5 tokens/s, 3 MiB"
+    money = [
+        replace(ROWS[0], usage_per_hour=1.0, servers_per_hour=0.5, currency="USD"),
+        replace(ROWS[1], servers_per_hour=0.25, currency="USD"),
+        replace(ROWS[2], usage_per_hour=0.1, currency="EUR"),
+    ]
+    assert totals(money).endswith(" MiB, 0.10 EUR/h, 1.75 USD/h")
     hidden = replace(ROW, in_flight=None, held=None, tokens_per_second=None)
     assert totals([hidden]) == "1 of 1 models ready, - in flight, - held, - tokens/s, 1 MiB"
 

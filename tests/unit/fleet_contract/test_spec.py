@@ -103,6 +103,10 @@ def test_a_spec_is_frozen() -> None:
         ({"weights": [{"path": "../up", "parts": [{"url": "file:///x"}]}]}, "path"),
         ({"weights": [{"path": "x", "parts": []}]}, "parts"),
         ({"remote": {"address": "ftp://x"}}, "address"),
+        ({"price": {"currency": "euro"}}, "currency"),
+        ({"price": {"input": -1}}, "input"),
+        ({"price": {"output": float("nan")}}, "output"),
+        ({"price": {"output": float("inf")}}, "output"),
         ({"env": {"A": 1}}, "must be a string, or valueFrom"),
         ({"env": {"A": {}}}, "valueFrom"),
         ({"env": {"A": {"valueFrom": {}}}}, "either secretKeyRef or configMapKeyRef"),
@@ -116,6 +120,24 @@ def test_a_spec_is_frozen() -> None:
 def test_errors_for_invalid_values_name_the_field(fields: dict[str, Any], place: str) -> None:
     with pytest.raises(ValidationError, match=place):
         ModelSpec.model_validate({"model": "m"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("price", "amount"),
+    [
+        ({}, 0.0),
+        ({"hour": 5}, 0.0),
+        ({"input": 2}, 0.002),
+        ({"input": 2, "cachedInput": 0}, 0.0018),
+        ({"output": 10}, 0.005),
+        ({"audioMinute": 0.5}, 1.0),
+        ({"input": 2, "cachedInput": 1, "output": 10, "audioMinute": 0.5}, 1.0069),
+    ],
+)
+def test_the_price_of_a_request(price: dict[str, Any], amount: float) -> None:
+    spec = ModelSpec.model_validate({"model": "m", "price": price})
+    assert spec.price is not None
+    assert spec.price.of_request(1000, 100, 500, 120) == pytest.approx(amount)
 
 
 def test_ids_and_modalities() -> None:

@@ -20,7 +20,7 @@ HONOURED = frozenset({
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
     "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
     "prompts", "traffic", "s3", "adapters", "speculative", "scale_to_zero_after", "priority",
-    "yields_after", "wake_at",
+    "yields_after", "wake_at", "price",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
 

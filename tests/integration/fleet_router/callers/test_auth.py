@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from fleet_router.callers.usage import RequestUsage
@@ -16,6 +17,9 @@ from support.waiting import until
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
+
+COST = (7 * 10 + 4 * 1 + 7 * 100) / 1e6
+"""Of USAGE, by the price of acme/chat."""
 
 
 SAID = RequestUsage(11, 4, 7)
@@ -160,7 +164,11 @@ def test_what_was_used_is_counted_and_written_down(
 ) -> None:
     keys = written(tmp_path / "keys.yaml", entry_of("a"), entry_of("b"))
     log = tmp_path / "usage.jsonl"
-    models = [entry("acme/chat", "chat", stub.port), entry("acme/speech", "speech", stub.port)]
+    price = {"currency": "EUR", "input": 10, "cachedInput": 1, "output": 100, "hour": 0.5}
+    models = [
+        entry("acme/chat", "chat", stub.port, price=price),
+        entry("acme/speech", "speech", stub.port, price={"audioMinute": 2}),
+    ]
     environ = {"KEYS_FILE": str(keys), "USAGE_LOG": str(log)}
     comment = f": usage {json.dumps(USAGE)}\n\n"
     event = f"data: {json.dumps({'choices': [], 'usage': USAGE})}\n\n"
@@ -179,6 +187,12 @@ def test_what_was_used_is_counted_and_written_down(
         assert fleet.metric(tokens, key="b", kind="completion") == 14
         assert fleet.metric(tokens, key="b", kind="cached") == 8
         assert fleet.metric("modelfleet_router_audio_seconds_total", key="a") == 9
+        assert fleet.metric("modelfleet_router_cost_total", key="a", currency="USD") == 0.3
+        assert fleet.metric("modelfleet_router_cost_total", currency="EUR") == pytest.approx(
+            3 * COST
+        )
+        hour = "modelfleet_router_servers_price_per_hour"
+        assert fleet.metric(hour, model="acme/chat", currency="EUR") == 0.5
         assert fleet.metric("modelfleet_router_first_byte_seconds_count") == 4
         assert fleet.metric("modelfleet_router_between_pieces_seconds_count") == 2
         moved = log.with_name("moved")
@@ -194,4 +208,7 @@ def test_what_was_used_is_counted_and_written_down(
         ("a", 7), ("b", 7), ("b", 7), ("a", 0),
     ]  # fmt: skip
     assert lines[3]["audio_seconds"] == 9
+    assert [(line["cost"], line["currency"]) for line in lines] == [
+        (COST, "EUR"), (COST, "EUR"), (COST, "EUR"), (0.3, "USD"),
+    ]  # fmt: skip
     assert all(line["request_id"] and line["status"] == 200 for line in lines)

@@ -182,6 +182,27 @@ async def test_a_key_sees_its_own_requests_and_usage(routes: LiveRoutes, auth: A
         )  # fmt: skip
 
 
+async def test_prices_are_shown_and_those_of_servers_to_who_sees_the_load(auth: Auth) -> None:
+    live = LiveRoutes()
+    price = {"input": 2, "hour": 0.5}
+    spec = ModelSpec.model_validate({"model": "acme/chat", "task": "chat", "price": price})
+    servers = tuple(Endpoint(f"s{n}", "127.0.0.1", 1) for n in range(2))
+    live.swap(RouteTable.build([Route(spec, servers), Route(ModelSpec(model="acme/free"))]))
+    async with client(live, auth) as http:
+        for key, amounts, cost in (
+            ("some", {"input": 2}, None), ("monitor", {"input": 2, "hour": 0.5}, 1.0),
+        ):  # fmt: skip
+            found = await http.get("/console/api/fleet", headers=login(key))
+            priced, free = found.json()["models"]
+            assert priced["price"] == {"currency": "USD", **amounts}
+            assert priced["cost_per_hour"] == cost
+            assert free["price"] is free["cost_per_hour"] is None
+        await failed_chat(http, "acme/chat", "some")
+        found = await http.get("/console/api/requests", headers=login("some"))
+        [request] = found.json()["requests"]
+        assert (request["cost"], request["currency"]) == (0.0, "USD")
+
+
 async def test_without_keys_the_console_shows_no_more_than_metrics(routes: LiveRoutes) -> None:
     for more, shown in (
         ({}, True), ({"metrics_listener": object()}, False), ({"with_metrics": False}, False),

@@ -17,8 +17,9 @@ def test_counters_of_a_key_and_a_model_are_one_row() -> None:
     metrics.tokens.of("m", "team", "completion").inc(7)
     metrics.audio_seconds.of("n", "team").inc(1.5)
     metrics.images.of("m", "team").inc(2)
+    metrics.cost.of("m", "team", "EUR").inc(0.25)
     m = {"key": "team", "model": "m", "requests": 4, "errors": 2, "prompt_tokens": 5,
-         "completion_tokens": 7, "images": 2}  # fmt: skip
+         "completion_tokens": 7, "images": 2, "cost": {"EUR": 0.25}}  # fmt: skip
     n = {"key": "team", "model": "n", "audio_seconds": 1.5}
     other = {"key": "other", "model": "m", "requests": 9, "errors": 0}
     refused = {"key": "", "model": "", "requests": 1, "errors": 1}
