@@ -163,13 +163,13 @@ bench-figures: env-dev ## Measure the figures of docs/benchmarks.md on this mach
 BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 
 # Debian packages: voices and audio formats for the speech tests, then what the node of
-# tests/cluster and the edge proxy of tests/e2e need.
+# tests/cluster and the edge proxy of tests/e2e need, and Prometheus for dashboards and alerts.
 DEBIAN := espeak-ng ffmpeg \
 	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux \
-	buildah debootstrap ca-certificates openssl docker-registry nginx
+	buildah debootstrap ca-certificates openssl docker-registry nginx prometheus
 
 # The tests start their own: services installed here are neither started nor enabled.
-SERVICES := containerd docker-registry nginx
+SERVICES := containerd docker-registry nginx prometheus
 POLICY := /usr/sbin/policy-rc.d
 
 test-deps: ## Install the Debian packages the tests use (needs root)

@@ -12,6 +12,7 @@ chart: env-dev ## Copy shared files into charts/modelfleet, generate its README 
 	cp services/fleet_router/rbac.yaml $(CHART)/files/router-rbac.yaml
 	cp docs/samples/english.ogg $(CHART)/files/english.ogg
 	PYTHONPATH=tests $(BIN)/python -m support.chart_schema
+	PYTHONPATH=tests $(BIN)/python -m support.dashboards
 	@mkdir -p build
 	PYTHONPATH=tests $(BIN)/python -m support.chart_readme > build/chart.md && mv build/chart.md $(CHART)/README.md
 

@@ -15,6 +15,7 @@ import yaml
 from harness import chart_package
 from harness.helm import Helm
 from harness.paths import REPOSITORY
+from support import dashboards
 
 COPIES = {
     "files/inferencemodels.modelfleet.dev.yaml": "crds/inferencemodels.modelfleet.dev.yaml",
@@ -90,6 +91,27 @@ def test_queried_metrics_and_labels_exist(chart: Path) -> None:
         assert set(used) <= labels, f"{where}: {set(used) - labels}"
 
 
+def test_dashboards_are_fresh(chart: Path) -> None:
+    written = {path.name: path.read_text() for path in (chart / "files/dashboards").glob("*.json")}
+    fresh = {name: dashboards.text(board) for name, board in dashboards.boards().items()}
+    assert written == fresh, "run `make chart`"
+
+
+def test_a_grid_has_no_gaps_and_no_overlaps() -> None:
+    for board in dashboards.boards().values():
+        taken = set()
+        for panel in board["panels"]:
+            at = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(at["x"], at["x"] + at["w"])
+                for y in range(at["y"], at["y"] + at["h"])
+            }
+            assert not taken & cells
+            assert at["x"] + at["w"] <= dashboards.COLUMNS
+            taken |= cells
+
+
 def test_every_alert_is_documented(chart: Path) -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     for rule in alerts(chart):
@@ -106,11 +128,12 @@ def test_an_alert_on_what_a_restart_resets_looks_back(chart: Path) -> None:
 
 def served() -> dict[str, frozenset[str]]:
     """Names and labels of the samples of operator, router and server, and Prometheus' `up`."""
+    from fleet_contract.spec import ModelSpec
     from fleet_operator import condition_metrics
     from fleet_operator.decide.weights.prefetch_progress import Progress
     from fleet_operator.metrics import Metrics as OperatorMetrics
     from fleet_router.metrics import RouterMetrics
-    from fleet_server.metrics import Metrics as ServerMetrics
+    from fleet_server.state import ServerState
 
     operator = OperatorMetrics()
     operator.gauge("modelfleet_operator_queue_depth", "", lambda: 0)
@@ -118,9 +141,12 @@ def served() -> dict[str, frozenset[str]]:
     operator.gauge("modelfleet_operator_release_models_refused", "", lambda: 0)
     operator.phases(lambda: ["Ready"])
     operator.prefetched(lambda: {("ns", "profile"): Progress()})
+    router, server = RouterMetrics(), ServerState(ModelSpec(model="m"), 1)
+    router.watch_age(lambda: 0)
+    router.server_prices(lambda: [("m", "EUR", 1.0)])
     labels = frozenset({"namespace", "inferencemodel", "condition", "status"})
     found: dict[str, frozenset[str]] = {"up": frozenset(), condition_metrics.NAME: labels}
-    for registry in (operator.registry, RouterMetrics().registry, ServerMetrics("m").registry):
+    for registry in (operator.registry, router.registry, server.metrics.registry):
         for name, collector in registry._names_to_collectors.items():
             found[name] = frozenset(getattr(collector, "_labelnames", ()))
         for family in registry.collect():
