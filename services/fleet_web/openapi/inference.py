@@ -17,7 +17,8 @@ from fleet_contract.api.embeddings import (
 from fleet_contract.api.message_events import AnyMessageEvent, MessageErrorBody, MessageResponse
 from fleet_contract.api.messages import CountTokensBody, MessagesBody, TokenCount
 from fleet_contract.api.rerank import RankedText, RerankBody, RerankResponse
-from fleet_contract.api.responses import AnyEvent, Response, ResponsesBody
+from fleet_contract.api.response_events import AnyEvent
+from fleet_contract.api.responses import Response, ResponsesBody
 from fleet_contract.api.speech import (
     SpeechForm,
     TextDelta,
