@@ -66,12 +66,18 @@ def _chat(model: ChatModel, batch_size: int) -> None:
 
 
 def _embedding(model: EmbeddingModel, batch_size: int, at_once: int) -> None:
-    batch = model.tokenize([WORDS] * batch_size)
+    batch = [
+        ids if len(ids) <= model.max_tokens else model.truncate(ids)
+        for ids in model.tokenize([WORDS] * batch_size)
+    ]
     _together(lambda: model.embed(batch), at_once)
 
 
 def _rerank(model: RerankModel, batch_size: int, at_once: int) -> None:
-    batch = model.tokenize_pairs(WORDS, [WORDS] * batch_size)
+    batch = [
+        ids if len(ids) <= model.max_tokens else model.truncate_pair(ids)
+        for ids in model.tokenize_pairs(WORDS, [WORDS] * batch_size)
+    ]
     _together(lambda: model.score(batch), at_once)
 
 
