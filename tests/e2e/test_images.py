@@ -16,7 +16,7 @@ from harness.netns_hook import NETWORK
 
 KINDS = ("operator", "router", "server", "client")
 SERVING = ("operator", "router", "server")
-MEGABYTES = 720
+MEGABYTES = 730
 """Limit for the server's CPU flavour, unpacked and without weights."""
 
 ReadImage = Callable[[str], "ImageContents"]
