@@ -49,8 +49,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     ),
     "status": Subcommand("fleet_cli.status:app", "show the models of a running fleet", "router"),
     "top": Subcommand("fleet_cli.top:app", "watch the models of a running fleet", "router"),
-    "load": Subcommand("fleet_cli.orders:load_app", "start a model of a local fleet", "server"),
-    "unload": Subcommand("fleet_cli.orders:unload_app", "stop a model of a local fleet", "server"),
+    "load": Subcommand("fleet_cli.orders:load_app", "start a model", "server"),
+    "unload": Subcommand("fleet_cli.orders:unload_app", "stop a model", "server"),
+    "scale": Subcommand(
+        "fleet_cli.orders:scale_app", "set the number of servers of a model", "server"
+    ),
     "logs": Subcommand("fleet_cli.logs:app", "print the log of a model of a local fleet"),
     "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "embed": Subcommand("fleet_cli.client.embed:app", "embed texts, or compare them"),
@@ -59,6 +62,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 
+ABSENT = {
+    "speak": "no engine generates speech; `transcribe` prints the text of a recording",
+}
+"""Commands that users expect of a model server, and why there are none."""
 USAGE_STATUS = 2
 COMPLETE_VARIABLE = "_MODELFLEET_COMPLETE"
 """What the shell's completion sets; named by typer for the program."""
@@ -89,6 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         case [name, *_]:
             print(unknown(name), file=sys.stderr)
             sys.exit(USAGE_STATUS)
+
+
+def kubectl() -> None:
+    """Entry point of the kubectl plugin `kubectl modelfleet`: commands use the cluster, unless
+    MODELFLEET_CLUSTER is 0."""
+    from fleet_cli.cluster.options import ENV_CLUSTER
+
+    os.environ.setdefault(ENV_CLUSTER, "1")
+    main()
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -136,6 +152,8 @@ def unknown(name: str) -> str:
     """The message for a command that does not exist."""
     from difflib import get_close_matches
 
+    if name in ABSENT:
+        return f"modelfleet {name}: {ABSENT[name]}."
     close = get_close_matches(name, SUBCOMMANDS, n=1)
     hint = f"did you mean `{close[0]}`?" if close else "see `modelfleet --help`."
     return f"modelfleet: unknown command {name!r}; {hint}"

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet_cli.client.output import new_table
+from fleet_cli.client.output import complain, errors, new_table
+from fleet_cli.cluster.options import (
+    AllNamespaces,
+    Cluster,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Place,
+    place_of,
+)
 from fleet_cli.status_rows import COLUMNS, Counters, Row, counters, rows
 from fleet_contract.names import PATH_LOAD, PATH_METRICS
 
@@ -45,8 +55,22 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Repeat every 2 seconds, with tokens per second.")
     ] = False,
+    cluster: Cluster = False,
+    namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show state, requests in flight, held requests, memory and reason of each model."""
+    """Show state, requests in flight, held requests, memory and reason of each model.
+
+    Of a router at --base-url, or with --cluster, -n, -A, --context or --kubeconfig of the
+    InferenceModels of a cluster.
+    """
+    place = place_of(cluster, namespace, context, kubeconfig, all_namespaces=all_namespaces)
+    if place is not None:
+        with errors("status"), suppress(KeyboardInterrupt):
+            show_cluster(place, output, watch=watch)
+        return
     before: tuple[float, Counters] | None = None
     with connected("status", base_url, api_key_env) as read_rows:
         while True:
@@ -56,6 +80,30 @@ def status(
                 return
             before = (time.monotonic(), now)
             time.sleep(WATCH_SECONDS)
+
+
+def show_cluster(place: Place, output: Output, *, watch: bool) -> None:
+    """Print the models of a cluster. Raises ValueError with the reason of a failure."""
+    from fleet_cli.cluster.rows import FIELDS
+    from fleet_cli.cluster.session import Session, run
+    from fleet_cli.cluster.status import Before
+    from fleet_cli.cluster.status import read as read_cluster
+
+    async def work(session: Session) -> None:
+        before: Before | None = None
+        said = ""
+        while True:
+            found, now, problem = await read_cluster(session, before)
+            if problem and problem != said:
+                said = problem
+                complain("status", ValueError(f"some figures are unknown: {problem}"))
+            show(found, output, again=before is not None, columns=FIELDS)
+            if not watch:
+                return
+            before = now
+            await asyncio.sleep(WATCH_SECONDS)
+
+    run(place, work)
 
 
 @contextmanager
@@ -102,22 +150,24 @@ def read(client: httpx.Client, before: tuple[float, Counters] | None) -> tuple[l
     return rows(listed, loads, now, before[1] if before is not None else None, elapsed), now
 
 
-def show(found: list[Row], output: Output, *, again: bool) -> None:
+def show(
+    found: list[Row], output: Output, *, again: bool, columns: Sequence[str] = COLUMNS
+) -> None:
     """Print the rows; on a terminal, those of another call replace those of the last."""
     if output is Output.JSON:
         print(json.dumps([row.to_json() for row in found]), flush=True)
         return
     if not sys.stdout.isatty():
         for row in found:
-            print("\t".join(row.cells()), flush=True)
+            print("\t".join(row.cells(columns)), flush=True)
         return
     from rich.console import Console
     from rich.markup import escape
 
     console = Console()
-    table = new_table(COLUMNS)
+    table = new_table(columns)
     for row in found:
-        table.add_row(*(escape(cell) for cell in row.cells()))
+        table.add_row(*(escape(cell) for cell in row.cells(columns)))
     if again:
         console.clear()
     console.print(table)

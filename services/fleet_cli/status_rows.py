@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -46,24 +46,36 @@ class Row:
     servers_per_hour: float | None = None
     """Price of an hour of the present servers."""
     currency: str | None = None
+    ready_in_seconds: float | None = None
+    """Estimated time until it is ready, of a model that starts."""
     reason: str = ""
     """Why the model is not ready, or how far its start is."""
+    namespace: str = ""
+    servers: str = ""
+    """Ready and desired servers on a cluster, such as `1/2`."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
         return asdict(self)
 
-    def cells(self) -> list[str]:
-        """The fields as text on one line, in the order of COLUMNS."""
-        return [
-            *(printable(text) for text in (self.model, self.task, self.state)),
-            *(printable(text) for text in (self.engine, self.device)),
-            *(UNKNOWN if count is None else str(count) for count in (self.in_flight, self.held)),
-            UNKNOWN if self.tokens_per_second is None else f"{self.tokens_per_second:.1f}",
-            UNKNOWN if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.0f} MiB",
-            self._cost(),
-            printable(self.reason) or UNKNOWN,
-        ]
+    def cells(self, names: Sequence[str] | None = None) -> list[str]:
+        """The columns `names` as text on one line each, by default COLUMNS."""
+        return [self._cell(name) for name in names or COLUMNS]
+
+    def _cell(self, name: str) -> str:
+        if name == "cost":
+            return self._cost()
+        value = getattr(self, name)
+        if value is None:
+            return UNKNOWN
+        match name:
+            case "tokens_per_second":
+                return f"{value:.1f}"
+            case "memory_bytes":
+                return f"{value / 2**20:.0f} MiB"
+            case "ready_in_seconds":
+                return f"{value:.0f} s"
+        return printable(str(value)) or UNKNOWN
 
     def _cost(self) -> str:
         """Usage and servers, such as `1.20+0.50 EUR/h`."""
@@ -75,9 +87,9 @@ class Row:
 FIELDS = tuple(each.name for each in fields(Row))
 COLUMNS = (
     "model", "task", "state", "engine", "device", "in_flight", "held", "tokens_per_second",
-    "memory_bytes", "cost", "reason",
+    "memory_bytes", "cost", "ready_in_seconds", "reason",
 )  # fmt: skip
-"""The heads of the cells."""
+"""The columns of a fleet on one machine."""
 
 
 def counters(text: str) -> Counters:
@@ -156,5 +168,6 @@ def _row(
         usage_per_hour=usage,
         servers_per_hour=now.servers.get(model),
         currency=now.currency.get(model),
+        ready_in_seconds=entry.get("ready_in_seconds"),
         reason=entry.get("reason") or "",
     )

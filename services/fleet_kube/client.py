@@ -35,6 +35,7 @@ APPLY = "application/apply-patch+yaml"
 PAGE = 500
 METADATA_PAGE = 1000
 """Objects in one response of a list."""
+POD_SECONDS = 5.0
 GONE = 410
 RECURSION_LIMIT = 12_000
 """The API server accepts and sends objects of 10,000 levels."""
@@ -44,6 +45,7 @@ TRIES = 4
 LONGEST_PAUSE = 30.0
 VERSION = Kind("v1", "Info", "version", namespaced=False)
 """Not a resource; its plural names the request in metrics."""
+POD = Kind("v1", "Pod", "pods")
 
 
 class KubeClient:
@@ -220,6 +222,31 @@ class KubeClient:
         found = await self._request("GET", VERSION, "/version")
         # Some providers append a sign, as in `36+`.
         return int(found["major"]), int(re.sub(r"\D.*", "", found["minor"]))
+
+    async def get_from_pod(
+        self, namespace: str, name: str, port: int, path: str, limit: int
+    ) -> bytes:
+        """The body of a GET of `path` at a pod's HTTP server, through the API server.
+
+        Needs the right to get `pods/proxy`. More than `limit` bytes raise ApiUnreachable.
+        Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services.
+        """
+        where = f"{POD.path(namespace, name)}:{port}/proxy{path}"
+        limits = aiohttp.ClientTimeout(total=POD_SECONDS, connect=CONNECT_SECONDS)
+        response = await self._open("GET", POD, where, {}, None, JSON, "*/*", limits)
+        found = bytearray()
+        try:
+            async for chunk in response.content.iter_chunked(1 << 16):
+                found += chunk
+                if len(found) > limit:
+                    raise ApiUnreachable(f"GET {where}: more than {limit} bytes")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unreachable("GET", where, error) from error
+        finally:
+            response.close()
+        if response.status >= 300:
+            _checked(response, bytes(found))
+        return bytes(found)
 
     async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
         return await self._request(

@@ -131,20 +131,23 @@ class Connection:
             self._certificate = found
 
 
-async def connect(environ: Mapping[str, str], account: Path = ACCOUNT) -> Connection:
+async def connect(
+    environ: Mapping[str, str], account: Path = ACCOUNT, context: str | None = None
+) -> Connection:
     """Connect with KUBECONFIG if it is set, else the pod's service account, else ~/.kube/config.
 
-    KUBECONFIG may list several files. Nothing is sent yet. Raises ConfigError.
+    KUBECONFIG may list several files; None is their current context. Nothing is sent yet. Raises
+    ConfigError.
     """
     load: Loader
     source = "the pod's service account"
     home = Path(environ.get("HOME", "/")) / ".kube" / "config"
     if named := environ.get("KUBECONFIG", "").strip():
-        source, load = named, partial(load_kubeconfig, named)
+        source, load = named, partial(load_kubeconfig, named, context=context)
     elif environ.get("KUBERNETES_SERVICE_HOST"):
         load = partial(load_service_account, environ, account)
     elif home.exists():
-        source, load = str(home), partial(load_kubeconfig, str(home))
+        source, load = str(home), partial(load_kubeconfig, str(home), context=context)
     else:
         raise ConfigError(
             "no cluster: not in a pod, KUBECONFIG is not set, there is no ~/.kube/config"
@@ -176,23 +179,26 @@ async def load_service_account(
     return LoadedConfiguration(namespace, FILE_SECONDS)
 
 
-async def load_kubeconfig(paths: str, configuration: Configuration) -> LoadedConfiguration:
-    """Load the current context of kubeconfig files; runs its exec plugin. Raises ConfigError."""
+async def load_kubeconfig(
+    paths: str, configuration: Configuration, context: str | None = None
+) -> LoadedConfiguration:
+    """Load a context of kubeconfig files, None for the current one; runs its exec plugin. Raises
+    ConfigError."""
     try:
         merged = KubeConfigMerger(paths).config
         if merged is None:
             raise ConfigException("no such file")
-        loader = KubeConfigLoader(merged, config_base_path=None)
+        loader = KubeConfigLoader(merged, config_base_path=None, active_context=context)
         await loader.load_and_set(configuration)
-        context = loader.current_context["context"]
+        chosen = loader.current_context["context"]
     except (
         ConfigException, KeyError, TypeError, AttributeError, ValueError, OSError, yaml.YAMLError
     ) as error:  # fmt: skip
         raise ConfigError(f"{paths}: not a usable kubeconfig: {error}") from error
     if not configuration.host:
         raise ConfigError(f"{paths}: not a usable kubeconfig: the cluster has no server")
-    namespace = context.get("namespace") or DEFAULT_NAMESPACE
-    user = merged["users"].get_with_name(context["user"], safe=True) if "user" in context else None
+    namespace = chosen.get("namespace") or DEFAULT_NAMESPACE
+    user = merged["users"].get_with_name(chosen["user"], safe=True) if "user" in chosen else None
     login = (user.value.get("user") or {}) if user is not None else {}
     if "exec" not in login:
         return LoadedConfiguration(namespace, FILE_SECONDS if "tokenFile" in login else math.inf)

@@ -17,7 +17,7 @@ IGNORED = (
     "max_replicas", "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
-    "inference_pool", "prewarm",
+    "inference_pool", "container", "prewarm",
 )  # fmt: skip
 
 
@@ -26,11 +26,14 @@ def ignored(spec: ModelSpec, known: ModelSpec | None = None) -> list[str]:
     catalog entry, do not count."""
     unset = known or ModelSpec(model=spec.model)
     default = ModelSpec(model=spec.model)
-    return [
+    named = [
         to_camel(name)
         for name in IGNORED
         if getattr(spec, name) not in (getattr(unset, name), getattr(default, name))
     ]
+    if spec.traffic is not None and spec.traffic.rise is not None:
+        named.append("traffic.rise")
+    return named
 
 
 def notice(specs: Sequence[ModelSpec], catalog: Mapping[str, ModelSpec]) -> str | None:

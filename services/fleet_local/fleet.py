@@ -30,7 +30,7 @@ from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline
 from fleet_local.processes.server_events import ignored_settings
 from fleet_local.processes.service import Launch, Service
-from fleet_local.routes_file import RouteEntry
+from fleet_local.routes_file import RouteEntry, Start
 from fleet_local.settings import UpSettings
 from fleet_web.supervise import keep_running
 
@@ -71,12 +71,13 @@ class Fleet:
         self._published: list[RouteEntry] = []
         self._version = 0
         self._is_running = False
-        self.members = self._make_members(plan)
+        self.members: dict[str, Member] = {}
+        self._make_members(plan)
         self._router = self._make_router()
         self._supervisor = Supervisor(
             self.members, specs, plan.budget, self._grace,
             Actions(self._control_report, self._publish, self._measure, console.log,
-                    partial(orders.take, self._folder)),
+                    partial(orders.take, self._folder), self._make_servers),
             Sizes(self._folder / "memory.json"), plan.preparer,
         )  # fmt: skip
         for member in self.members.values():
@@ -185,36 +186,40 @@ class Fleet:
 
     @property
     def _services(self) -> list[Service]:
-        return [self._router, *(one for each in self.members.values() for one in each.services)]
+        return [self._router, *self._servers]
 
-    def _make_members(self, plan: Plan) -> dict[str, Member]:
-        visible = replicas.gpus(self._environ)
-        models = sum(replicas.number(spec) > 0 for spec in self._specs)
-        taken: list[int] = []
-        members: dict[str, Member] = {}
+    @property
+    def _servers(self) -> list[Service]:
+        return [one for each in self.members.values() for one in each.processes]
+
+    def _make_members(self, plan: Plan) -> None:
         for spec in self._specs:
-            if not replicas.number(spec):
-                continue
-            device = spec.device if self._settings.device == "auto" else self._settings.device
-            shares = replicas.shares(
-                replicas.number(spec), device, visible, available_cpus(), self._environ,
-                models=models,
-            )  # fmt: skip
-            names = routes_file.server_names(spec.model, len(shares))
-            services = []
-            for number, (name, share) in enumerate(zip(names, shares, strict=True), start=1):
-                taken.append(ports.pick(taken))
-                environ = environment.of_server(
-                    spec, self._settings, self._environ, self._models, share
-                )
-                title = f"{spec.model} #{number}" if len(shares) > 1 else spec.model
-                launch = Launch(title, "fleet_server", ports.LOOPBACK, environ)
-                services.append(self._service(launch, name, taken[-1]))
-            members[spec.model] = Member(
-                plan.served.get(spec.model, spec), services, plan.prepared.get(spec.model),
-                log=self._console.log,
-            )  # fmt: skip
-        return members
+            if number := replicas.number(spec):
+                self.members[spec.model] = Member(
+                    plan.served.get(spec.model, spec), self._make_servers(spec, 1, number),
+                    plan.prepared.get(spec.model), log=self._console.log,
+                )  # fmt: skip
+
+    def _make_servers(self, spec: ModelSpec, first: int, last: int) -> list[Service]:
+        """The servers number `first` to `last` of a model, which has `last` then. Those that run
+        already keep their share of the CPUs until their next start."""
+        device = spec.device if self._settings.device == "auto" else self._settings.device
+        shares = replicas.shares(
+            last, device, replicas.gpus(self._environ), available_cpus(), self._environ,
+            models=sum(replicas.number(each) > 0 for each in self._specs),
+        )  # fmt: skip
+        keys = routes_file.server_names(spec.model, last)
+        taken = [server.port for server in self._servers]
+        found = []
+        for number in range(first, last + 1):
+            taken.append(port := ports.pick(taken))
+            environ = environment.of_server(
+                spec, self._settings, self._environ, self._models, shares[number - 1]
+            )
+            title = f"{spec.model} #{number}" if last > 1 else spec.model
+            launch = Launch(title, "fleet_server", ports.LOOPBACK, environ, key=keys[number - 1])
+            found.append(self._service(launch, launch.key, port))
+        return found
 
     def _make_router(self) -> Service:
         launch = Launch(
@@ -260,20 +265,18 @@ class Fleet:
             address = spec.remote.address if spec.remote is not None else None
             names = routes_file.server_names(spec.model, 1)
             return RouteEntry(spec, dict.fromkeys(names, address) if address is not None else {})
+        left = member.seconds_left
+        start = Start(
+            member.cold_seconds, member.progress, None if left is None else float(round(left))
+        )
         if member.state in (State.ASLEEP, State.STOPPING):
             phase = Phase.FAILED if member.failure else Phase.SCALED_TO_ZERO
-            return RouteEntry(
-                self._held(spec), {}, phase, member.failure, member.cold_seconds, member.progress
-            )
+            return RouteEntry(self._held(spec), {}, phase, member.failure, start)
         if member.state is State.STARTING and self._is_running:
             # Not their servers: while the model slept, another process may have taken their ports.
-            return RouteEntry(
-                self._held(spec), {}, Phase.PROGRESSING, "", member.cold_seconds, member.progress
-            )
-        names = routes_file.server_names(spec.model, len(member.services))
-        bases = [server.base for server in member.services]
-        servers = dict(zip(names, bases, strict=True))
-        return RouteEntry(spec, servers, cold_seconds=member.cold_seconds, progress=member.progress)
+            return RouteEntry(self._held(spec), {}, Phase.PROGRESSING, "", start)
+        servers = {server.key: server.base for server in member.services}
+        return RouteEntry(spec, servers, start=start)
 
     def _held(self, spec: ModelSpec) -> ModelSpec:
         """The spec of a model that requests wait for, with the time they wait."""

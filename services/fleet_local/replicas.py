@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fleet_contract.api.control import MOST_SERVERS
 from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 
-MOST = 64
-"""The largest number of servers of one model."""
 ON_CUDA = ("auto", "cuda")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 THREADS = "MODELFLEET_THREADS"
@@ -23,7 +22,7 @@ def number(spec: ModelSpec) -> int:
 
     0 is a model that is listed and stopped. `replicas: 0` starts at its first request if the model
     comes and goes with its requests; else nothing would start it later. Raises StartError above
-    MOST.
+    MOST_SERVERS.
     """
     if spec.remote is not None or spec.stopped:
         return 0
@@ -31,9 +30,9 @@ def number(spec: ModelSpec) -> int:
         return 0
     requested = spec.replicas or 1
     wanted = max(spec.min_replicas or 1, min(requested, spec.max_replicas or requested))
-    if wanted > MOST:
+    if wanted > MOST_SERVERS:
         raise StartError(
-            f"{spec.model}: {wanted} replicas; at most {MOST} run on one machine.",
+            f"{spec.model}: {wanted} replicas; at most {MOST_SERVERS} run on one machine.",
             "Lower `replicas`.",
         )
     return wanted

@@ -16,17 +16,25 @@ from fleet_contract.status import Phase
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What is known of a model's start: the duration of the last one in seconds, what a start is
+    at, and the seconds until it ends, as far as they can be estimated."""
+
+    cold_seconds: float | None = None
+    progress: str = ""
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteEntry:
     """A model and its servers' base addresses by name; without servers, `phase` and `reason` tell
-    whether requests wait for one. `cold_seconds` is the duration of the last start, `progress` what
-    a start is at."""
+    whether requests wait for one."""
 
     spec: ModelSpec
     servers: Mapping[str, str]
     phase: Phase | None = None
     reason: str = ""
-    cold_seconds: float | None = None
-    progress: str = ""
+    start: Start = Start()
 
 
 def write(path: Path, entries: Iterable[RouteEntry], version: int = 0) -> None:
@@ -37,8 +45,9 @@ def write(path: Path, entries: Iterable[RouteEntry], version: int = 0) -> None:
             "endpoints": [{"name": name, "url": url} for name, url in entry.servers.items()],
             "phase": entry.phase,
             "reason": entry.reason,
-            "coldSeconds": entry.cold_seconds,
-            "progress": entry.progress,
+            "coldSeconds": entry.start.cold_seconds,
+            "progress": entry.start.progress,
+            "secondsLeft": entry.start.seconds_left,
         }
         for entry in entries
     ]

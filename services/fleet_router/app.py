@@ -50,6 +50,7 @@ from fleet_router.status.admin import Admin
 from fleet_router.status.console import Console
 from fleet_router.status.control import Control
 from fleet_router.status.fleet_view import Details, FleetView
+from fleet_router.status.orders import ClusterOrders, LocalOrders, Orders
 from fleet_router.status.server_reports import ServerReports
 from fleet_router.tracing import TracingMiddleware
 from fleet_router.upstream.outliers import Outliers
@@ -231,12 +232,17 @@ def create_app(
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
     on_main_port = with_metrics and metrics_listener is None
     app.include_router(admin.router(with_metrics=on_main_port))
+    orders: Orders | None = ClusterOrders(source.wake) if source.wake is not None else None
     if control and source.version is not None:
-        app.include_router(Control(control, source.version, metrics.load).router())
+        orders = local = LocalOrders()
+        app.include_router(Control(control, source.version, metrics.load, local).router())
     if history is not None:
         reports, held = ServerReports(pools), waiting_room.waiting
         view = FleetView(admin.models, reports, metrics, history, held, source.details)
-        console = Console(routes, auth, metrics, view, open_metrics=on_main_port)
+        console = Console(
+            routes, auth, metrics, view, open_metrics=on_main_port,
+            orders=orders, open_orders=loopback_hosts is not None,
+        )  # fmt: skip
         app.include_router(console.router())
     errors.install(app)
 

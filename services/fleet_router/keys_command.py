@@ -1,23 +1,18 @@
-"""`modelfleet keys`: creates, lists and revokes the API keys of a key file."""
+"""`modelfleet keys`: creates, lists and revokes the API keys of a key file or a Secret."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from fleet_contract.yaml_text import dump_all
-from fleet_router.callers.keys import parse
+from fleet_router.key_stores import Entry, FileStore, KeyStore, SecretStore
 
 KEY_BYTES = 32
 LIMITS = {
@@ -28,23 +23,38 @@ LIMITS = {
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 File = Annotated[
-    Path, typer.Option("--file", "-f", envvar="KEYS_FILE", help="The key file.", dir_okay=False)
+    Path | None,
+    typer.Option("--file", "-f", envvar="KEYS_FILE", help="The key file.", dir_okay=False),
 ]
+Secret = Annotated[
+    str | None,
+    typer.Option(help="Secret of the cluster with the key `keys.yaml`, instead of a file."),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Its namespace; the context's by default.")
+]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig (KUBECONFIG).")]
 
 
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the key in metrics and logs.")],
-    file: File,
+    file: File = None,
+    secret: Secret = None,
+    namespace: Namespace = None,
+    context: Context = None,
     models: Annotated[
         list[str] | None, typer.Option("--model", help="Id or pattern; default: all models.")
     ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="May read /metrics.")] = False,
+    manage: Annotated[
+        bool, typer.Option("--manage", help="May start and stop models in the console.")
+    ] = False,
     requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     tokens_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     concurrent_requests: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
-    """Add a key to the file and print it, once: the file has only its hash."""
+    """Add a key to the file or Secret and print it, once: only its hash is kept."""
     key = f"mf-{secrets.token_urlsafe(KEY_BYTES)}"
     entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest()}
     if models:
@@ -55,85 +65,69 @@ def new(
         entry["limits"] = limits
     if metrics:
         entry["metrics"] = True
-    with _errors(file), _locked(file):
-        entries = read(file) if file.exists() else []
-        write(file, [*entries, entry])
+    if manage:
+        entry["manage"] = True
+    with _errors(store := store_of(file, secret, namespace, context)):
+        store.change(lambda entries: [*entries, entry])
     print(key)
 
 
 @app.command("list")
-def list_keys(file: File) -> None:
+def list_keys(
+    file: File = None,
+    secret: Secret = None,
+    namespace: Namespace = None,
+    context: Context = None,
+) -> None:
     """List the names, models and limits of the keys; hashes are not printed."""
-    with _errors(file):
-        entries = read(file)
+    with _errors(store := store_of(file, secret, namespace, context)):
+        entries = store.entries()
     for entry in entries:
         allowed = ",".join(entry.get("models") or ["*"])
         limits = [f"{limit}={value}" for limit, value in (entry.get("limits") or {}).items()]
-        print(
-            "\t".join([entry["name"], allowed, *limits, *["metrics"] * bool(entry.get("metrics"))])
-        )
+        rights = [right for right in ("metrics", "manage") if entry.get(right)]
+        print("\t".join([entry["name"], allowed, *limits, *rights]))
 
 
 @app.command()
-def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], file: File) -> None:
-    """Remove a key from the file; routers refuse it within seconds."""
-    with _errors(file), _locked(file):
-        entries = read(file)
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
+    file: File = None,
+    secret: Secret = None,
+    namespace: Namespace = None,
+    context: Context = None,
+) -> None:
+    """Remove a key; routers refuse it within seconds, with a Secret within a minute."""
+
+    def without(entries: list[Entry]) -> list[Entry]:
         kept = [entry for entry in entries if entry["name"] != name]
         if len(kept) == len(entries):
             listed = ", ".join(entry["name"] for entry in entries) or "none"
             raise ValueError(f"it has no key {name!r}; its keys: {listed}")
-        write(file, kept)
+        return kept
+
+    with _errors(store := store_of(file, secret, namespace, context)):
+        store.change(without)
 
 
-def read(file: Path) -> list[dict[str, Any]]:
-    """The entries of a key file. Raises ValueError where a router would refuse it, and OSError."""
-    text = file.read_text(encoding="utf-8")
-    parse(text)
-    entries: list[dict[str, Any]] = yaml.safe_load(text)["keys"]
-    return entries
-
-
-def write(file: Path, entries: list[dict[str, Any]]) -> None:
-    """Replace a key file by one with `entries`, of the same owner; its comments are lost. A new
-    one is private.
-
-    Raises ValueError where a router would refuse it, and OSError; the file is then unchanged.
-    """
-    text = dump_all([{"keys": entries}])
-    parse(text)
-    target = file.resolve()  # a link stays one
-    known = target.stat() if target.exists() else None
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            if known is not None:
-                os.fchown(stream.fileno(), known.st_uid, known.st_gid)
-                os.fchmod(stream.fileno(), stat.S_IMODE(known.st_mode))
-        Path(partial).replace(target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+def store_of(
+    file: Path | None, secret: str | None, namespace: str | None, context: str | None
+) -> KeyStore:
+    """The store of the options. Raises typer.Exit without one; a Secret comes before KEYS_FILE."""
+    if secret is not None:
+        return SecretStore(secret, namespace, context, os.environ)
+    if file is None:
+        typer.echo("modelfleet keys: name a --file (KEYS_FILE), or a --secret", err=True)
+        raise typer.Exit(2)
+    return FileStore(file)
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Keep other `modelfleet keys` from changing the file meanwhile. Raises OSError."""
-    folder = os.open(file.resolve().parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _errors(file: Path) -> Iterator[None]:
+def _errors(store: KeyStore) -> Iterator[None]:
     """Exit with 1 and a message instead of ValueError and OSError."""
     try:
         yield
     except (ValueError, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        typer.echo(f"modelfleet keys: {file}: {reason}", err=True)
+        typer.echo(f"modelfleet keys: {store}: {reason}", err=True)
         raise typer.Exit(1) from None

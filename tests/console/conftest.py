@@ -7,13 +7,13 @@ accessibility.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from support.browser import chromium
 from support.console_page import (
     HEIGHTS,
     KEYS,
@@ -25,7 +25,6 @@ from support.console_page import (
     write_ranker,
 )
 from support.local_fleet import CHAT, EMBEDDING, READY, START_SECONDS, Fleet, running_fleet
-from support.required import did_not_run
 
 WAIT_MS = 30_000
 
@@ -54,18 +53,8 @@ def fleet(demo_weights: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium, with a microphone that plays a tone."""
-    program = shutil.which("chromium")
-    if program is None:
-        did_not_run("needs chromium; `apt-get install chromium` installs it on Debian")
-    api = pytest.importorskip("playwright.sync_api", reason="run `make test-console`")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--use-fake-device-for-media-stream",
-                  "--use-fake-ui-for-media-stream"],
-        )  # fmt: skip
-        yield browser
-        browser.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.console_page import RERANK, SPEECH, STOPPED, Console
 from support.local_fleet import CHAT, EMBEDDING, Fleet
 
@@ -151,17 +149,3 @@ def test_the_microphone_is_recorded(console: Console) -> None:
     page.get_by_role("button", name="End the recording").click()
     page.get_by_role("button", name="Transcribe").click()
     page.get_by_role("heading", name="Transcript").wait_for()
-
-
-@pytest.mark.parametrize("model", [EMBEDDING])
-def test_a_model_that_goes_down_and_comes_back_is_watched(
-    console: Console, fleet: Fleet, model: str
-) -> None:
-    page = console.open()
-    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=model))
-    row.get_by_text("ready", exact=True).wait_for()
-    fleet.server(model).kill()
-    row.get_by_text("ready", exact=True).wait_for(state="detached")
-    row.get_by_text("ready", exact=True).wait_for(timeout=120_000)
-    other = page.get_by_role("row").filter(has=page.get_by_role("link", name=CHAT))
-    assert "ready" in other.inner_text()

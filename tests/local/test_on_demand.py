@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from fleet_contract.names import HEADER_COLD
@@ -80,10 +83,24 @@ def fleet(start_fleet: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert started.end() == 0
 
 
+def servers(fleet: Any, name: str) -> list[str]:
+    """The specs of the processes of a model."""
+    specs = []
+    for child in fleet.children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            specs.append(child.environ().get("MODELFLEET_SPEC", ""))
+    return [spec for spec in specs if f'"model":"acme/{name}"' in spec]
+
+
 def running(fleet: Any) -> set[str]:
     """The models that have a process."""
-    specs = [child.environ().get("MODELFLEET_SPEC", "") for child in fleet.children()]
-    return {name for name in MODELS if any(f'"model":"acme/{name}"' in spec for spec in specs)}
+    return {name for name in MODELS if servers(fleet, name)}
+
+
+def start_seconds(fleet: Any, name: str) -> float:
+    """How long the last start of a model took."""
+    found = re.findall(rf"acme/{name} is ready after ([0-9.]+) s", "\n".join(fleet.lines))
+    return float(found[-1])
 
 
 async def embed(http: httpx.AsyncClient, name: str, text: str = "a") -> httpx.Response:
@@ -103,6 +120,7 @@ async def test_requests_start_models_and_the_idlest_yields(
         fleet.wait_for(f"acme/{name} is ready after", SECONDS)
     assert (await embed(http, "a")).headers[HEADER_COLD] == "false"
     assert running(fleet) == {"a", "b"}
+    await asyncio.sleep(start_seconds(fleet, "b"))  # for which it would not yield
     assert (await embed(http, "c")).status_code == 200
     fleet.wait_for("acme/b is stopped", SECONDS)
     assert running(fleet) == {"a", "c"}
@@ -150,6 +168,30 @@ def test_commands_load_and_unload_models_and_print_logs(fleet: Any) -> None:
     assert refused.returncode == 1
     assert "needs about 12.5 GiB" in refused.stderr
     assert "acme/c" in modelfleet(fleet, "logs", "acme/c").stdout
+
+
+async def test_servers_are_added_and_removed(fleet: Any, http: httpx.AsyncClient) -> None:
+    for name in running(fleet):
+        assert modelfleet(fleet, "unload", f"acme/{name}").returncode == 0
+    for number in (2, 1):
+        done = modelfleet(fleet, "scale", "acme/a", str(number))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(servers(fleet, "a")) == number
+        assert (await embed(http, "a")).status_code == 200
+    refused = modelfleet(fleet, "scale", "acme/a", "9")
+    assert refused.returncode == 1
+    assert "more of memory, and" in refused.stderr
+
+
+async def test_the_console_stops_a_model(fleet: Any, http: httpx.AsyncClient, until: Any) -> None:
+    assert (await embed(http, "a")).status_code == 200
+    path = "/console/api/models/acme/a"
+    assert (await http.post(path, params={"servers": 0})).status_code == 202
+
+    async def is_stopped() -> bool:
+        return "a" not in running(fleet)
+
+    await until(is_stopped, SECONDS)
 
 
 async def test_a_model_beyond_the_budget_is_refused(http: httpx.AsyncClient) -> None:

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
 from support.local_fleet import CHAT
 from support.required import did_not_run
-from support.tiny_bert import HIDDEN, bert_config, bert_tensors, write_tokenizer
+from support.tiny_bert import bert_config, bert_tensors, write_tokenizer
 from support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +20,12 @@ AXE = ROOT / "build" / "console" / "node_modules" / "axe-core" / "axe.min.js"
 SPEECH = "Systran/faster-whisper-tiny.en"
 RERANK = "console/ranker"
 STOPPED = "console/stopped"
+ASLEEP = "console/asleep"
+"""Starts at its first request."""
 KEYS: dict[str, dict[str, Any]] = {
-    "monitor": {"metrics": True},
+    "monitor": {"metrics": True, "manage": True},
     "narrow": {"models": [CHAT], "limits": {"requestsPerMinute": 1000}},
 }
-POSITIONS = 128
 NARROW, WIDE = 390, 1440
 HEIGHTS = {NARROW: 844, WIDE: 900}
 
@@ -36,9 +36,11 @@ def key_of(name: str) -> str:
 
 
 def manifests(ranker: Path) -> str:
-    """A ranker in a folder, and a stopped model."""
+    """A ranker in a folder, the same that starts at its first request, and a stopped model."""
+    files = {"task": "rerank", "source": f"file://{ranker}"}
     specs: list[dict[str, Any]] = [
-        {"model": RERANK, "aliases": ["ranker"], "task": "rerank", "source": f"file://{ranker}"},
+        {"model": RERANK, "aliases": ["ranker"], **files},
+        {"model": ASLEEP, **files, "replicas": 0, "scaleToZeroAfter": 3600},
         {"model": STOPPED, "task": "chat", "stopped": True},
     ]
     text: str = yaml.safe_dump_all(
@@ -52,15 +54,8 @@ def manifests(ranker: Path) -> str:
 def write_ranker(folder: Path) -> None:
     """A tiny cross-encoder with random weights."""
     folder.mkdir()
-    tensors = bert_tensors("bert.", head=True)
-    # The pairs of a server's warm-up are longer than the tests of one layer need.
-    positions = "bert.embeddings.position_embeddings.weight"
-    tensors[positions] = np.resize(tensors[positions], (POSITIONS, HIDDEN))
-    save_file(tensors, folder / "model.safetensors")
-    config = bert_config(
-        architectures=["BertForSequenceClassification"], num_labels=1,
-        max_position_embeddings=POSITIONS,
-    )  # fmt: skip
+    save_file(bert_tensors("bert.", head=True), folder / "model.safetensors")
+    config = bert_config(architectures=["BertForSequenceClassification"], num_labels=1)
     (folder / "config.json").write_text(json.dumps(config))
     write_tokenizer(folder)
 

@@ -95,7 +95,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"upstream"}),
         frozenset({"callers"}),
         frozenset({"proxy", "status"}),
-        frozenset({"app", "settings", "tracing"}),
+        frozenset({"app", "settings", "tracing", "key_stores"}),
         frozenset({"launch", "command", "keys_command", "__main__"}),
     ),
     "fleet_operator": (

@@ -3,7 +3,9 @@
 A model stops when it was idle for its `scaleToZeroAfter`, or when a model that a request waits for
 does not fit otherwise: of the models without requests in flight that were idle for their
 `yieldsAfter`, lower priorities stop first and, among equals, the one that was idle for longest.
-Pinned models stop only after their own idle time.
+Pinned models stop only after their own idle time. A model that has started only just stays for a
+while: two models that do not fit together would otherwise be loaded in turns for every request of a
+caller that uses both.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Candidate:
 
     `size` is the memory in bytes that it takes, or would take. `idle_seconds` is the time since its
     last request or since it is ready, `idle_limit` is `scaleToZeroAfter`, `yields_after` is
-    `yieldsAfter`, `waits` is how long requests have waited for it, None if none do; all in seconds.
+    `yieldsAfter`, `waits` is how long requests have waited for it, None if none do; `stays` is how
+    long it does not yield to models of its own priority yet; all in seconds.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Candidate:
     idle_limit: float | None = None
     waits: float | None = None
     yields_after: float = 0.0
+    stays: float = 0.0
 
     @property
     def takes_memory(self) -> bool:
@@ -92,6 +96,22 @@ def at_once(models: Iterable[Candidate], budget: int) -> Decision:
 def room_for(model: Candidate, models: Iterable[Candidate], budget: int) -> int:
     """The most memory that `model` can ever get: all but that of other pinned models."""
     return budget - sum(each.size for each in models if each.pinned and each.name != model.name)
+
+
+def seconds_to_room(model: Candidate, models: Iterable[Candidate], budget: int) -> float | None:
+    """How long `model` waits until idle models have yielded their memory; None if they have too
+    little, so that it waits for busy ones."""
+    others = [each for each in models if each.name != model.name]
+    free = budget - sum(each.size for each in others if each.takes_memory)
+    free += sum(each.size for each in others if each.state is State.STOPPING)
+    if free >= model.size:
+        return 0.0
+    yielding = [each for each in others if _may_yield(each, model.priority)]
+    for each in sorted(yielding, key=lambda one: _stays(one, model.priority)):
+        free += each.size
+        if free >= model.size:
+            return _stays(each, model.priority)
+    return None
 
 
 class _Round:
@@ -172,10 +192,9 @@ class _Round:
         found = [
             each
             for each in self._models
-            if _is_idle(each)
-            and not each.pinned
-            and each.name not in self._stop
-            and (priority is None or _yields(each, priority))
+            if each.name not in self._stop
+            and _may_yield(each, priority)
+            and not _stays(each, priority)
         ]
         return sorted(found, key=lambda one: (one.priority, -one.idle_seconds))
 
@@ -184,9 +203,19 @@ def _is_idle(model: Candidate) -> bool:
     return model.state is State.READY and not model.in_flight and model.waits is None
 
 
-def _yields(model: Candidate, priority: int) -> bool:
-    """Whether an idle model may stop for one of `priority` that requests wait for."""
-    return model.priority <= priority and model.idle_seconds >= model.yields_after
+def _may_yield(model: Candidate, priority: int | None) -> bool:
+    """Whether its memory is for models of `priority` (None: of any), once it stays no longer."""
+    may = priority is None or model.priority <= priority
+    return may and _is_idle(model) and not model.pinned
+
+
+def _stays(model: Candidate, priority: int | None) -> float:
+    """Seconds until an idle model yields to models of `priority`: until it was idle for its
+    `yieldsAfter`, and to equals until it has served for a while."""
+    if priority is None:
+        return 0.0
+    resident = model.stays if model.priority == priority else 0.0
+    return max(0.0, model.yields_after - model.idle_seconds, resident)
 
 
 def _sum(models: Iterable[Candidate]) -> int:

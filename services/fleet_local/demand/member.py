@@ -23,6 +23,12 @@ failure, since each start may take the memory of other models."""
 MOST_FAILED_SECONDS = 300.0
 WANTED_SECONDS = 30.0
 """How long a request that did not wait for the model still starts it."""
+RESIDENT_SHARE = 1.0
+"""For how long a model that has started stays, of the time that its start took: of two models that
+are used in turns, at least half of the time serves requests."""
+MOST_RESIDENT_SECONDS = 120.0
+REFUSED_SECONDS = 10.0
+"""How long the reason of a refused order is shown."""
 SETTLE_SECONDS = 0.5
 """Requests that ended this shortly after a model fell asleep were served by it."""
 
@@ -42,7 +48,11 @@ class Member:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.spec = spec
-        self.services = services
+        self.services = list(services)
+        self.growing: list[Service] = []
+        """Servers that are being added."""
+        self.leaving: list[Service] = []
+        """Servers that are being ended while others stay."""
         self.prepared = prepared
         self.size = 0
         """Bytes of all its servers; measured or estimated, 0 before the weights are on disk."""
@@ -53,6 +63,8 @@ class Member:
         self.weights: progress.WeightsProgress | None = None
         """While they are fetched or converted."""
         self.waits_for_memory = False
+        self.room_seconds: float | None = None
+        """How long until others yield their memory, while it waits for that."""
         self.failure = ""
         """Why it cannot be started now."""
         self._failed_until = -math.inf
@@ -63,10 +75,16 @@ class Member:
         self._wake_at = next_wake(spec.wake_at, wall())
         self._load = ReportedLoad(0, math.inf)
         self._busy = 0
-        self._since = self._last_used = clock()
+        self._since = self._last_used = self._ready_since = clock()
         self._wanted_since: float | None = None
         self._is_to_load = self._is_to_unload = False
-        self._keeping: list[asyncio.Task[None]] = []
+        self._refusal, self._refused_at = "", -math.inf
+        self._keeping: dict[Service, asyncio.Task[None]] = {}
+
+    @property
+    def processes(self) -> list[Service]:
+        """All its servers, those too that are being added or ended."""
+        return [*self.services, *self.growing, *self.leaving]
 
     @property
     def pinned(self) -> bool:
@@ -121,8 +139,15 @@ class Member:
         return Candidate(
             self.spec.model, self.state, self.size, self.spec.priority, self.pinned, self._busy,
             now - self._last_used, None if limit is None else float(limit), waits,
-            float(self.spec.yields_after or 0),
+            float(self.spec.yields_after or 0), self._stays(now),
         )  # fmt: skip
+
+    def _stays(self, now: float) -> float:
+        """Seconds until it yields its memory to models of its priority."""
+        if self.state is not State.READY or self.cold_seconds is None or self._is_to_unload:
+            return 0.0
+        resident = min(MOST_RESIDENT_SECONDS, RESIDENT_SHARE * self.cold_seconds)
+        return max(0.0, self._ready_since + resident - now)
 
     @property
     def progress(self) -> str:
@@ -130,10 +155,30 @@ class Member:
         if self.weights is not None:
             return self.weights.text
         if self.state is State.STARTING:
-            return progress.loading(self._since, self.cold_seconds, self._clock())
+            return progress.with_seconds(progress.LOADING, self._left_of_start())
         if self.state is State.STOPPING:
             return progress.STOPPING
-        return progress.WAITS_FOR_MEMORY if self.waits_for_memory else ""
+        if self.waits_for_memory:
+            return progress.with_seconds(progress.WAITS_FOR_MEMORY, self.room_seconds or None)
+        if self.growing or self.leaving:
+            return f"scaling to {len(self.services) + len(self.growing)} servers"
+        return self._refusal if self._clock() < self._refused_at + REFUSED_SECONDS else ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until it is ready, while it starts or waits for that; None if
+        unknown."""
+        if self.state is State.STARTING:
+            return self._left_of_start()
+        left = None
+        if self.weights is not None:
+            left = self.weights.seconds_left
+        elif self.waits_for_memory:
+            left = self.room_seconds
+        return None if left is None else left + (self.cold_seconds or 0.0)
+
+    def _left_of_start(self) -> float | None:
+        return progress.left_of_start(self._since, self.cold_seconds, self._clock())
 
     def load(self) -> None:
         """Start it as for a request, also after a failure."""
@@ -144,6 +189,11 @@ class Member:
     def unload(self) -> None:
         """Stop it, pinned or not, once it has no request in flight; a later request starts it."""
         self._is_to_load, self._is_to_unload = False, True
+
+    def refuse(self, reason: str) -> None:
+        """Show for a moment why an order to scale is not followed; "" if the last one is."""
+        self._refusal = progress.NOT_SCALED + reason if reason else ""
+        self._refused_at = self._clock()
 
     def fail(self, reason: str, seconds: float = FAILED_SECONDS) -> None:
         """Refuse its requests for a while."""
@@ -191,21 +241,31 @@ class Member:
     def keep(self) -> None:
         """Restart its servers whenever they end."""
         self.state = State.READY
-        self._last_used = self._clock()
-        self._keeping = [
-            asyncio.create_task(
-                keep_running(service.name, service.keep, ended=self._supervision_ended)
-            )
-            for service in self.services
-        ]
+        self._last_used = self._ready_since = self._clock()
+        for service in self.services:
+            self._keep(service)
+
+    def _keep(self, service: Service) -> None:
+        self._keeping[service] = asyncio.create_task(
+            keep_running(service.name, service.keep, ended=self._supervision_ended)
+        )
+
+    def add(self, service: Service) -> None:
+        """Count a server that is ready among its servers."""
+        self.services.append(service)
+        self._keep(service)
+
+    async def end(self, service: Service, grace: float) -> None:
+        """End a server that is none of its `services` any more, by force after `grace` seconds."""
+        if (task := self._keeping.pop(service, None)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await service.stop(grace)
 
     async def stop(self, grace: float) -> None:
         """End the servers, by force after `grace` seconds."""
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
-        self._keeping = []
-        await asyncio.gather(*(service.stop(grace) for service in self.services))
+        ending = (*self.services, *self.leaving)
+        await asyncio.gather(*(self.end(service, grace) for service in ending))
         self.state = State.ASLEEP
         self._since = self._clock()
 

@@ -1,7 +1,7 @@
-"""Orders of `modelfleet load` and `unload` to a fleet on this machine.
+"""Orders of `modelfleet load`, `unload` and `scale` to a fleet on this machine.
 
-An order is a file in the folder `orders` of the fleet, `{"model": "<id>", "load": true}`: who may
-write there may start and stop its models. The fleet reads and deletes it within a second.
+An order is a file in the folder `orders` of the fleet, `{"model": "<id>", "servers": null}`: who
+may write there may start and stop its models. The fleet reads and deletes it within a second.
 """
 
 from __future__ import annotations
@@ -10,19 +10,12 @@ import contextlib
 import json
 import os
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
+
+from fleet_contract.api.control import Order
 
 FOLDER = "orders"
 MAX_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Start the model `model` (an id), or stop it."""
-
-    model: str
-    load: bool
 
 
 def give(folder: Path, order: Order) -> Path:
@@ -32,7 +25,7 @@ def give(folder: Path, order: Order) -> Path:
     orders.mkdir(exist_ok=True)
     name = uuid.uuid4().hex
     new, path = orders / f"{name}.new", orders / f"{name}.json"
-    new.write_text(json.dumps({"model": order.model, "load": order.load}))
+    new.write_text(json.dumps(order.to_json()))
     os.replace(new, path)
     return path
 
@@ -41,10 +34,8 @@ def take(folder: Path) -> list[Order]:
     """The orders, which are deleted; files with another content are deleted too."""
     found: list[Order] = []
     for path in sorted((folder / FOLDER).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            with path.open("rb") as file:
-                order = json.loads(file.read(MAX_BYTES))
-            found.append(Order(str(order["model"]), order["load"] is True))
+        with contextlib.suppress(OSError, ValueError, RecursionError), path.open("rb") as file:
+            found.append(Order.parse(json.loads(file.read(MAX_BYTES))))
         with contextlib.suppress(OSError):
             path.unlink()
     return found

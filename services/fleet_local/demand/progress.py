@@ -11,6 +11,9 @@ from fleet_prepare.stage import PrepareStage
 WINDOW_SECONDS = 10.0
 WAITS_FOR_MEMORY = "waiting for memory of other models"
 STOPPING = "stopping"
+LOADING = "loading"
+NOT_SCALED = "not scaled: "
+"""Before the reason why an order was refused."""
 
 
 class WeightsProgress:
@@ -35,6 +38,18 @@ class WeightsProgress:
             seen.popleft()
 
     @property
+    def seconds_left(self) -> float | None:
+        """What is left at the rate of the last seconds; None if that is unknown."""
+        seen = list(self._seen)
+        if not seen or not self._total:
+            return None
+        (began, first), (_, done) = seen[0], seen[-1]
+        elapsed = self._clock() - began
+        if elapsed <= 0 or done <= first:
+            return None
+        return max(0, self._total - done) * elapsed / (done - first)
+
+    @property
     def text(self) -> str:
         """`fetching weights 42 %, 18 s`, as far as it is known; "" before the first report."""
         if self._stage is None:
@@ -43,17 +58,16 @@ class WeightsProgress:
         seen = list(self._seen)
         if not seen or not self._total:
             return what
-        (began, first), (_, done) = seen[0], seen[-1]
-        what = f"{what} {min(100, 100 * done // self._total)} %"
-        elapsed = self._clock() - began
-        if elapsed <= 0 or done <= first:
-            return what
-        left = max(0, self._total - done) * elapsed / (done - first)
-        return f"{what}, {left:.0f} s"
+        what = f"{what} {min(100, 100 * seen[-1][1] // self._total)} %"
+        return with_seconds(what, self.seconds_left)
 
 
-def loading(started: float, last: float | None, now: float) -> str:
-    """`loading, 3 s`: what is left if the start takes as long as the last one, if there was one."""
-    if last is None or now - started >= last:
-        return "loading"
-    return f"loading, {last - (now - started):.0f} s"
+def left_of_start(started: float, last: float | None, now: float) -> float | None:
+    """Seconds that are left if a start takes as long as the last one; None if there was none, or if
+    it takes longer."""
+    return None if last is None or now - started >= last else last - (now - started)
+
+
+def with_seconds(text: str, seconds: float | None) -> str:
+    """`text` with the time that is left, such as `loading, 3 s`."""
+    return text if seconds is None else f"{text}, {seconds:.0f} s"

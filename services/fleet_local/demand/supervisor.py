@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet_contract.api.control import ControlReport
+from fleet_contract.api.control import ControlReport, Order
 from fleet_contract.spec import ModelSpec
 from fleet_local.demand import budget as memory
-from fleet_local.demand.decide import State, decide, room_for
+from fleet_local.demand.decide import State, decide, room_for, seconds_to_room
 from fleet_local.demand.member import Member
-from fleet_local.demand.orders import Order
 from fleet_local.demand.preparer import Preparer
 from fleet_local.demand.progress import WeightsProgress
+from fleet_local.demand.scaling import Make, Scaling, refusal
 from fleet_local.demand.sizes import Sizes
 from fleet_local.errors import StartError
 from fleet_local.processes.service import Service
@@ -37,7 +37,8 @@ class Actions:
 
     `report` reads the router's report, `publish` writes the routes if they changed and returns
     their version, `measure` reads the resident memory of a server in bytes, None if unknown,
-    `orders` takes those of `modelfleet load` and `unload`.
+    `orders` takes those of `modelfleet load`, `unload` and `scale`, `make` makes more servers of a
+    model.
     """
 
     report: Callable[[], Awaitable[ControlReport | None]]
@@ -45,6 +46,7 @@ class Actions:
     measure: Callable[[Service], Awaitable[int | None]]
     log: Callable[[str], None]
     orders: Callable[[], Iterable[Order]]
+    make: Make
 
 
 class Supervisor:
@@ -69,6 +71,9 @@ class Supervisor:
         self._preparer = preparer
         self._users = _users(specs)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scaling = Scaling(
+            actions.make, actions.publish, self._confirmed, self.resize, actions.log, grace
+        )
 
     async def run(self) -> None:
         """Decide and act, until cancelled."""
@@ -110,6 +115,9 @@ class Supervisor:
                 self._begin(self._prepare(member))
         for name in decision.waiting:
             members[name].waits_for_memory = True
+            members[name].room_seconds = seconds_to_room(
+                members[name].candidate(), candidates, self._budget
+            )
         for name in decision.start:
             members[name].begin()
             self._begin(self._start(members[name]))
@@ -120,12 +128,26 @@ class Supervisor:
 
     def _obey(self, order: Order) -> None:
         member = self._members.get(order.model)
-        if member is not None and order.load:
+        if member is None:
+            return
+        member.refuse("")
+        if order.servers is None:
             member.load()
-        elif member is not None:
+        elif order.servers == 0:
             member.unload()
+        elif reason := refusal(member, order.servers, self._free()):
+            member.refuse(reason)
+        elif order.servers != len(member.services) or member.state is State.ASLEEP:
+            self._begin(self._scaling.run(member, order.servers))
+
+    def _free(self) -> int:
+        """Bytes of the budget that no model takes."""
+        taken = [each.size for each in self._members.values() if each.candidate().takes_memory]
+        return self._budget - sum(taken)
 
     def _note(self, report: ControlReport) -> None:
+        for order in report.orders:
+            self._obey(order)
         for name, member in self._members.items():
             users = [report.loads[user] for user in self._users[name] if user in report.loads]
             member.note(report.loads.get(name), users)
@@ -156,7 +178,7 @@ class Supervisor:
         """Set the memory that a model with weights takes."""
         if member.prepared is not None:
             each = self._sizes.of(member.spec, member.prepared)
-            member.size = each * len(member.services)
+            member.size = each * len(member.processes)
 
     async def _start(self, member: Member) -> None:
         try:

@@ -33,7 +33,8 @@ STEADY_SECONDS = 60.0
 class Launch:
     """How to start a process: `python -m module --host HOST --port PORT arguments`.
 
-    `port` is the port it must listen on; None for any that is free.
+    `port` is the port it must listen on; None for any that is free. `key` is its name in routes and
+    log files.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Launch:
     environ: Mapping[str, str]
     arguments: tuple[str, ...] = ()
     port: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Service:
         port_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = launch.name
+        self.key = launch.key
         self.port = port
         self.log = log
         self.seconds_to_ready = 0.0

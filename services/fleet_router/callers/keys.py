@@ -7,6 +7,7 @@
         limits: {requestsPerMinute: 60, tokensPerMinute: 100000, audioSecondsPerMinute: 600,
                  imagesPerMinute: 30, concurrentRequests: 8}
         metrics: true                       # may read /metrics; no key may if omitted
+        manage: true                        # may start and stop models; no key may if omitted
 
 Keys are long random strings, so a hash without salt or stretching protects them.
 """
@@ -50,6 +51,8 @@ class Key(_Part):
     limits: KeyLimits = KeyLimits()
     metrics: bool = False
     """Whether the key may read /metrics, which names all models and keys."""
+    manage: bool = False
+    """Whether the key may start, stop and scale its models in the console."""
 
     def may_use(self, model: str) -> bool:
         """Whether the key is valid for a configured model id."""

@@ -68,9 +68,11 @@ class WaitingRoom:
             self._wake(route.origin)
 
     def expected_wait(self, route: Route) -> float:
-        """Seconds until the model probably has a server: the duration of its last start, less the
-        time requests have waited already, or until others may yield to it and it has started; at
-        least 1."""
+        """Seconds until the model probably has a server: as the source of the routes estimates,
+        else the duration of its last start, less the time requests have waited already, or until
+        others may yield to it and it has started; at least 1."""
+        if route.seconds_left is not None:
+            return max(1.0, route.seconds_left)
         left = route.ready_at - time.time() if route.ready_at is not None else 0.0
         if left > 0:
             return max(1.0, left)

@@ -3,7 +3,8 @@
     {"version": 3, "models": [{"spec": <ModelSpec>,
                                "endpoints": [{"name": "m-0", "url": "http://..."}],
                                "phase": "ScaledToZero", "reason": "", "coldSeconds": 2.5,
-                               "progress": "fetching weights 42 %, 18 s"}]}
+                               "progress": "fetching weights 42 %, 18 s",
+                               "secondsLeft": 18.0}]}
 
 Of a model only the spec is required. Unknown keys are ignored. If the file is broken, the old table
 stays.
@@ -45,6 +46,7 @@ class _Entry(BaseModel):
     reason: str = ""
     cold_seconds: float | None = None
     progress: str = ""
+    seconds_left: float | None = None
 
 
 class _File(BaseModel):
@@ -80,6 +82,7 @@ def _table(file: _File, environ: Mapping[str, str]) -> RouteTable:
                 reason=entry.reason,
                 cold_seconds=entry.cold_seconds,
                 progress=entry.progress,
+                seconds_left=entry.seconds_left,
             ),
             environ,
         )

@@ -64,9 +64,9 @@ class Route:
 
     `upstream_model` is the model's id at its servers, if different. `phase` and `reason` are those
     of the resource, in local mode of a model without servers; `cold_seconds` is the duration of the
-    last start, `progress` what a start is at ("" if unknown), `ready_at` the Unix time at which a
-    model that waits for others to yield may be ready. A model that is not `served`, because another
-    has its id, is known by its aliases only.
+    last start, `progress` what a start is at ("" if unknown), `seconds_left` the estimated time
+    until its end, `ready_at` the Unix time at which a model that waits for others to yield may be
+    ready. A model that is not `served`, because another has its id, is known by its aliases only.
     """
 
     spec: ModelSpec
@@ -77,6 +77,7 @@ class Route:
     reason: str = ""
     cold_seconds: float | None = None
     progress: str = ""
+    seconds_left: float | None = None
     served: bool = True
     ready_at: float | None = None
 

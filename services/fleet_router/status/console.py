@@ -3,7 +3,8 @@
 The page is the same for everybody and has no data. The routes need a key where the models need one;
 what all callers do is for keys that may read metrics, others see their own requests and usage.
 Where no key is needed, everybody sees what /metrics shows at the same port, and nothing of others
-if that has a port of its own or is switched off.
+if that has a port of its own or is switched off. Orders to start and stop models are for keys with
+that right, and without keys for a router on a loopback address.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_console.files import File, load
 from fleet_console.response import page_response
-from fleet_contract.errors import BadRequest, NotReady, RouteNotFound
+from fleet_contract.errors import BadRequest, Forbidden, NotReady, RouteNotFound
 from fleet_router.callers.auth import Auth
 from fleet_router.callers.history import PastRequest
 from fleet_router.callers.quota import Quota
 from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
-from fleet_router.routing.table import LiveRoutes, RouteTable
+from fleet_router.routing.table import LiveRoutes, Route, RouteTable
 from fleet_router.status.fleet_view import FleetView
+from fleet_router.status.orders import Orders
 from fleet_router.status.recent import Recent
 from fleet_router.status.usage import Usage, usage_of
 from fleet_web.responses import json_response
@@ -39,7 +41,8 @@ HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Console:
-    """The handlers. With `open_metrics`, callers may read metrics where no key is needed."""
+    """The handlers. With `open_metrics`, callers may read metrics where no key is needed, with
+    `open_orders` give orders; `orders` None takes none."""
 
     def __init__(
         self,
@@ -49,12 +52,16 @@ class Console:
         view: FleetView,
         *,
         open_metrics: bool,
+        orders: Orders | None = None,
+        open_orders: bool = False,
     ) -> None:
         self._routes = routes
         self._auth = auth
         self._metrics = metrics
         self._view = view
         self._open_metrics = open_metrics
+        self._orders = orders
+        self._open_orders = open_orders
         self._usage: Recent[str, Usage] = Recent(USAGE_SECONDS)
         self._files: Mapping[str, File] = load()
 
@@ -66,6 +73,7 @@ class Console:
         router.add_api_route(f"{API}/session", self.session, methods=["GET"])
         router.add_api_route(f"{API}/fleet", self.fleet, methods=["GET"])
         router.add_api_route(f"{API}/models/{{model_id:path}}", self.model, methods=["GET"])
+        router.add_api_route(f"{API}/models/{{model_id:path}}", self.order, methods=["POST"])
         router.add_api_route(f"{API}/requests", self.requests, methods=["GET"])
         router.add_api_route(f"{API}/usage", self.usage, methods=["GET"])
         return router
@@ -86,6 +94,7 @@ class Console:
             "key": key.name if key is not None else None,
             "key_required": self._auth.required,
             "sees_all": self._sees_all(quota),
+            "controls": self._controls(quota),
             "limits": limits,
         })  # fmt: skip
 
@@ -103,11 +112,22 @@ class Console:
         """One model by id or alias. Raises ModelNotFound, Unauthorized, NotReady."""
         quota = self._auth.identify(request.scope["headers"])
         table = self._table()
-        route = table.find(model_id)
-        may_use = quota.key.may_use if quota is not None else allow_all
-        if route is None or not may_use(route.model):
-            raise model_not_found(table, model_id, may_use)
+        route = self._route(table, model_id, quota)
         return self._json(await self._view.page(table, route, with_load=self._sees_all(quota)))
+
+    async def order(self, request: Request, model_id: str) -> Response:
+        """Start a model, or with the parameter `servers` stop it (0) or set their number; 202.
+        Raises ModelNotFound, Unauthorized, Forbidden, NotReady, BadRequest."""
+        quota = self._auth.identify(request.scope["headers"])
+        route = self._route(self._table(), model_id, quota)
+        if self._orders is None or not self._controls(quota):
+            raise Forbidden(
+                "Models cannot be started and stopped here: that needs a key with `manage: true`,"
+                " or a router on a loopback address without keys.",
+                code="manage_not_allowed",
+            )
+        self._orders.give(route, _servers(request))
+        return json_response({"status": "ordered"}, status=202, headers=HEADERS)
 
     async def requests(self, request: Request) -> Response:
         """The last requests, of the model in the parameter `model` if there is one. Raises
@@ -140,6 +160,19 @@ class Console:
         router = {"router": platform.node(), "since": self._view.history.started}
         return json_response({**content, **router}, headers=HEADERS)
 
+    def _route(self, table: RouteTable, model_id: str, quota: Quota | None) -> Route:
+        """The route of a model that the caller may use. Raises ModelNotFound."""
+        route = table.find(model_id)
+        may_use = quota.key.may_use if quota is not None else allow_all
+        if route is None or not may_use(route.model):
+            raise model_not_found(table, model_id, may_use)
+        return route
+
+    def _controls(self, quota: Quota | None) -> tuple[str, ...]:
+        """What the caller may order."""
+        may = quota.key.manage if quota is not None else self._open_orders
+        return self._orders.controls if may and self._orders is not None else ()
+
     def _sees_all(self, quota: Quota | None) -> bool:
         """Whether the caller may see what all callers do."""
         return quota.key.metrics if quota is not None else self._open_metrics
@@ -155,6 +188,15 @@ class Console:
         if self._routes.table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
         return self._routes.table
+
+
+def _servers(request: Request) -> int | None:
+    text = request.query_params.get("servers")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
+        raise BadRequest("`servers` is no number.", param="servers")
+    return int(text)
 
 
 def _search(request: Request) -> str:

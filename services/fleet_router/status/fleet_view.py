@@ -24,6 +24,8 @@ from fleet_router.status.server_reports import PROGRESS, ServerReport, ServerRep
 
 ENTRY_SECONDS = 1.0
 """Age up to which the entry of a model is used again."""
+ENTRY_READY_SECONDS = 15.0
+"""While its servers report that they are ready: then only their memory changes."""
 READY = ServerPhase.READY.value
 
 Details = Callable[[Origin], Mapping[str, Any] | None]
@@ -50,10 +52,8 @@ class FleetView:
     ) -> list[Entry]:
         """A row for each of `routes`; without the right to see the load it is null."""
         self._forget(table)
-        entries, reports = await asyncio.gather(
-            asyncio.gather(*map(self._entry, routes)),
-            asyncio.gather(*map(self._reports, routes)),
-        )
+        reports = await asyncio.gather(*map(self._reports, routes))
+        entries = await asyncio.gather(*map(self._entry, routes, reports))
         loads = self.metrics.load.loads() if with_load else None
         return [
             self._row(route, entry, found, loads)
@@ -63,7 +63,8 @@ class FleetView:
     async def page(self, table: RouteTable, route: Route, *, with_load: bool) -> Entry:
         """The row of a model, with its servers; with the load also its intervals and manifest."""
         self._forget(table)
-        entry, reports = await asyncio.gather(self._entry(route), self._reports(route))
+        reports = await self._reports(route)
+        entry = await self._entry(route, reports)
         row = self._row(route, entry, reports, self.metrics.load.loads() if with_load else None)
         details = self._details(route)
         return {
@@ -95,7 +96,7 @@ class FleetView:
         ready = sum(report.status == READY for report in reports)
         row = {
             **entry,
-            "reason": entry.get("reason", ""),
+            "reason": entry.get("reason") or route.progress,
             "replicas": {"ready": ready, "known": len(route.endpoints)},
             "wanted": details.get("ready"),
             "progress": next((one.progress for one in reports if one.progress), None)
@@ -126,8 +127,13 @@ class FleetView:
         self.models.keep(table.endpoints())
         self.entries.keep({route.model for route in table.routes})
 
-    async def _entry(self, route: Route) -> Entry:
-        return await self.entries.of(route.model, lambda: self.models.entry(route))
+    async def _entry(self, route: Route, reports: Sequence[ServerReport]) -> Entry:
+        steady = bool(reports) and all(report.status == READY for report in reports)
+
+        def seconds(entry: Entry) -> float:
+            return ENTRY_READY_SECONDS if steady and entry["state"] == READY else ENTRY_SECONDS
+
+        return await self.entries.of(route.model, lambda: self.models.entry(route), seconds)
 
     async def _reports(self, route: Route) -> list[ServerReport]:
         if route.spec.engine is Engine.REMOTE:

@@ -197,4 +197,6 @@ class Models:
         whole = merged(entry, [found for found in reported if found is not None])
         if whole["state"] != READY and (reason := reason_of(route)):
             whole["reason"] = reason
+        if whole["state"] != READY and route.seconds_left is not None:
+            whole["ready_in_seconds"] = route.seconds_left
         return whole

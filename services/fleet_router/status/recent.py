@@ -18,13 +18,28 @@ class Recent(Generic[K, V]):
         self._seconds = seconds
         self._known: dict[K, tuple[float, asyncio.Task[V]]] = {}
 
-    async def of(self, key: K, query: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """The result of `key`; `query` is called if there is none, or if it is too old."""
+    async def of(
+        self,
+        key: K,
+        query: Callable[[], Coroutine[Any, Any, V]],
+        seconds: Callable[[V], float] | None = None,
+    ) -> V:
+        """The result of `key`; `query` is called if there is none, or if it is too old: after
+        `seconds` of the result, if given."""
         known, now = self._known.get(key), time.monotonic()
-        if known is None or (known[1].done() and now - known[0] > self._seconds):
+        if known is None or self._is_old(known[1], now - known[0], seconds):
             known = self._known[key] = (now, asyncio.create_task(query()))
         # Shielded: a viewer that leaves must not cancel the result of the others.
         return await asyncio.shield(known[1])
+
+    def _is_old(
+        self, task: asyncio.Task[V], age: float, seconds: Callable[[V], float] | None
+    ) -> bool:
+        if not task.done():
+            return False
+        if seconds is None or task.cancelled() or task.exception() is not None:
+            return age > self._seconds
+        return age > seconds(task.result())
 
     def keep(self, keys: Collection[K]) -> None:
         """Forget all other keys."""

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from fleet_contract.names import PATH_HEALTH
-from fleet_contract.server_protocol import StartStage
+from fleet_contract.server_protocol import ServerPhase, StartStage
 from fleet_router.routing.table import Endpoint
 from fleet_router.status.recent import Recent
 from fleet_router.upstream.fetch import fetch
@@ -18,6 +18,9 @@ from fleet_router.upstream.pool import PoolManager
 
 KEPT_SECONDS = 1.0
 """Age up to which a report is used again, so that many viewers cost servers no more than one."""
+KEPT_READY_SECONDS = 4.0
+"""Of a ready server: its load is known to the router."""
+READY = ServerPhase.READY.value
 QUERY_TIMEOUT = 1.0
 RESPONSE_BYTES = 64 * 1024
 MAX_CONCURRENT = 64
@@ -52,8 +55,8 @@ class ServerReports:
         self._recent: Recent[Endpoint, ServerReport] = Recent(KEPT_SECONDS)
 
     async def of(self, endpoint: Endpoint) -> ServerReport:
-        """The report of a server, at most KEPT_SECONDS old."""
-        return await self._recent.of(endpoint, lambda: self._query(endpoint))
+        """The report of a server, at most KEPT_SECONDS old, or KEPT_READY_SECONDS."""
+        return await self._recent.of(endpoint, lambda: self._query(endpoint), _kept)
 
     def keep(self, endpoints: Collection[Endpoint]) -> None:
         """Forget all other servers."""
@@ -66,6 +69,10 @@ class ServerReports:
                 seconds=QUERY_TIMEOUT, limit=RESPONSE_BYTES, statuses=STATUSES,
             )  # fmt: skip
         return parse(raw) if raw is not None else SILENT
+
+
+def _kept(report: ServerReport) -> float:
+    return KEPT_READY_SECONDS if report.status == READY else KEPT_SECONDS
 
 
 def parse(raw: bytes) -> ServerReport:

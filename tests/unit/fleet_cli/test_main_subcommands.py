@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 
 import pytest
 import typer
 
 from fleet_cli import main as command
+from fleet_cli.cluster.options import ENV_CLUSTER
 from fleet_cli.main import SUBCOMMANDS, Subcommand
 from fleet_contract.installation import install_command
 
@@ -45,3 +47,20 @@ def test_a_package_missing_only_when_it_runs(
     )
     assert command.run("router", []) == 2
     assert f"`{install_command('router')}`" in capsys.readouterr().err
+
+
+def test_speech_is_refused_with_the_reason() -> None:
+    assert "no engine generates speech" in command.unknown("speak")
+
+
+def test_the_kubectl_plugin_uses_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kubectl-modelfleet", "status"])
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv(ENV_CLUSTER, "0")  # registered, so that it is removed afterwards
+    monkeypatch.delenv(ENV_CLUSTER)
+    with pytest.raises(SystemExit) as ended:
+        command.kubectl()
+    assert ended.value.code == 1
+    assert "not a usable kubeconfig" in capsys.readouterr().err

@@ -39,13 +39,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )  # fmt: skip
 def test_when_an_order_is_done(entry: dict[str, Any], loaded: bool, unloaded: bool) -> None:
-    assert command.is_done(entry, is_load=True) is loaded
-    assert command.is_done(entry, is_load=False) is unloaded
+    assert command.is_done(entry, None) is loaded
+    assert command.is_done(entry, 0) is unloaded
+
+
+def test_when_a_model_has_its_servers() -> None:
+    two = {**READY, "endpoints": READY["endpoints"] * 2}
+    assert [command.is_done(two, number) for number in (1, 2, 3)] == [False, True, False]
+    assert not command.is_done({**READY, "progress": "scaling to 2 servers"}, 1)
+
+
+def test_a_refused_number_of_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [{"spec": {"model": "acme/a"}, **READY, "progress": "not scaled: maxReplicas is 1"}]
+    (folder / "routes.json").write_text(json.dumps({"models": models}))
+    monkeypatch.setattr(command, "until_taken", lambda folder, path: path.unlink())
+    with pytest.raises(ValueError, match="acme/a is not scaled: maxReplicas is 1"):
+        command.order("acme/a", 8000, wait=True, servers=2)
 
 
 def test_an_order_without_a_fleet_is_deleted(folder: Path) -> None:
     with pytest.raises(ValueError, match="does not run"):
-        command.order("a", 8000, wait=True, is_load=True)
+        command.order("a", 8000, wait=True, servers=None)
     assert list((folder / "orders").iterdir()) == []
 
 
@@ -54,7 +68,7 @@ def test_an_order_that_a_starting_fleet_does_not_take_is_deleted(
 ) -> None:
     monkeypatch.setattr(command, "TAKEN_SECONDS", 0.0)
     with run_lock.locked(folder), pytest.raises(ValueError, match="still starts"):
-        command.order("a", 8000, wait=True, is_load=True)
+        command.order("a", 8000, wait=True, servers=None)
     assert list((folder / "orders").iterdir()) == []
 
 
@@ -63,5 +77,5 @@ def test_a_fleet_that_ends_meanwhile_ends_the_wait(
 ) -> None:
     monkeypatch.setattr(command, "until_taken", lambda folder, path: path.unlink())
     with pytest.raises(ValueError, match="does not run"):
-        command.order("a", 8000, wait=True, is_load=True)
-    command.order("a", 8000, wait=False, is_load=True)
+        command.order("a", 8000, wait=True, servers=None)
+    command.order("a", 8000, wait=False, servers=None)

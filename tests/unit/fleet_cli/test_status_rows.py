@@ -29,7 +29,7 @@ def test_a_row_has_what_the_router_reports() -> None:
     assert (row.in_flight, row.held, row.tokens_per_second) == (3, 2, 10.0)
     assert tuple(row.to_json()) == FIELDS
     expected = [
-        "acme/chat", "chat", "ready", "openvino", "cpu", "3", "2", "10.0", "3 MiB", "-", "-",
+        "acme/chat", "chat", "ready", "openvino", "cpu", "3", "2", "10.0", "3 MiB", "-", "-", "-",
     ]  # fmt: skip
     assert row.cells() == expected
     assert len(COLUMNS) == len(expected)
@@ -53,13 +53,15 @@ def test_a_model_with_a_price_has_costs() -> None:
 
 def test_what_a_key_may_not_read_is_unknown() -> None:
     (row,) = rows({"data": [{**ENTRY, "memory_bytes": None}]}, None, Counters())
-    assert row.cells()[5:] == ["-", "-", "-", "-", "-", "-"]
+    assert row.cells()[5:] == ["-"] * 7
 
 
 def test_a_model_that_is_not_ready_has_a_reason() -> None:
-    entry = {**ENTRY, "state": "scaled_to_zero", "reason": "fetching weights 42 %, 18 s"}
+    entry = {**ENTRY, "state": "scaled_to_zero", "reason": "fetching weights 42 %, 18 s",
+             "ready_in_seconds": 18.0}  # fmt: skip
     (row,) = rows({"data": [entry]}, None, Counters())
     assert row.cells()[-1] == row.to_json()["reason"] == "fetching weights 42 %, 18 s"
+    assert row.cells()[-2] == "18 s"
 
 
 def test_adapters_have_no_row_and_a_restarted_router_no_negative_rate() -> None:

@@ -36,6 +36,8 @@ def test_ignored_fields_of_a_manifest_are_named_as_written(spec: Spec) -> None:
     assert cluster_fields.ignored(given) == [
         "maxReplicas", "image", "nodeSelector",
     ]  # fmt: skip
+    rising = spec(traffic={"group": "g", "rise": {}}, container={"image": "x"})
+    assert cluster_fields.ignored(rising) == ["container", "traffic.rise"]
 
 
 def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:

@@ -12,7 +12,7 @@ import pytest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_local import routes_file
-from fleet_local.routes_file import RouteEntry
+from fleet_local.routes_file import RouteEntry, Start
 from fleet_router.routing.file_source import FileSource
 from fleet_router.routing.table import LiveRoutes
 
@@ -24,8 +24,9 @@ def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     first = spec(aliases=["chat"], limits={"maxBodyBytes": 10})
     several = {"b-1": "http://[::1]:2", "b-2": "http://[::1]:3"}
     asleep = RouteEntry(
-        spec("c"), {}, Phase.SCALED_TO_ZERO, "no memory", 2.5, "fetching weights 42 %, 18 s"
-    )
+        spec("c"), {}, Phase.SCALED_TO_ZERO, "no memory",
+        Start(2.5, "fetching weights 42 %, 18 s", 20.5),
+    )  # fmt: skip
     entries = [RouteEntry(first, {"acme--chat": "http://127.0.0.1:1"}),
                RouteEntry(spec("b"), several), asleep]  # fmt: skip
     routes_file.write(path, entries, 7)
@@ -43,6 +44,7 @@ def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     assert (last.phase, last.reason, last.cold_seconds, last.progress) == (
         Phase.SCALED_TO_ZERO, "no memory", 2.5, "fetching weights 42 %, 18 s",
     )  # fmt: skip
+    assert last.seconds_left == 20.5
 
 
 def test_the_file_is_replaced_atomically(tmp_path: Path, spec: Spec) -> None:

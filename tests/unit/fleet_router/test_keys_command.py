@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fleet_router.callers.keys import parse
-from fleet_router.keys_command import app, new, read
+from fleet_router.key_stores import read
+from fleet_router.keys_command import app, new
 
 
 @pytest.fixture

@@ -48,6 +48,14 @@ export async function postJson(path: string, body: unknown, signal?: AbortSignal
   });
 }
 
+/** Order that a model starts, or has `servers` servers; 0 stops it. */
+export async function order(path: string, servers?: number): Promise<void> {
+  await send(servers === undefined ? path : `${path}?servers=${servers}`, {
+    method: "POST",
+    signal: AbortSignal.timeout(WAIT_MS),
+  });
+}
+
 export async function postForm(path: string, form: FormData, signal?: AbortSignal): Promise<Response> {
   return await send(path, { method: "POST", body: form, ...(signal ? { signal } : {}) });
 }

@@ -12,7 +12,13 @@ import { Notice, Problem } from "./parts";
 import { PlayPage } from "./play/page";
 import { RequestsPage } from "./requests";
 import { useRouters } from "./routers";
-import "./style.css";
+import "./style/theme.css";
+import "./style/frame.css";
+import "./style/controls.css";
+import "./style/facts.css";
+import "./style/charts.css";
+import "./style/play.css";
+import "./style/narrow.css";
 import type { Session } from "./types";
 import { UsagePage } from "./usage";
 

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { Charts } from "./charts";
 import { bytes, count, rate } from "./format";
 import { modelPath, playLink } from "./links";
+import { Orders } from "./orders";
 import { CodeBlock, ColdStart, Notice, Problem, Scroll, State, StateOf, waiting } from "./parts";
 import { usePoll } from "./poll";
 import { RequestTable } from "./requests";
@@ -19,7 +20,7 @@ export function ModelPage({ id, session }: { id: string; session: Session }) {
     <>
       <h1 tabIndex={-1}>{id}</h1>
       <Problem error={error} retry={again} />
-      {model && <Facts model={model} />}
+      {model && <Facts model={model} session={session} again={again} />}
       {model?.intervals && <Charts page={model} now={model.now} />}
       {model && !model.intervals && (
         <Notice>
@@ -46,7 +47,7 @@ export function ModelPage({ id, session }: { id: string; session: Session }) {
   );
 }
 
-function Facts({ model }: { model: Model }) {
+function Facts({ model, session, again }: { model: Model; session: Session; again: () => void }) {
   const facts: [string, preact.ComponentChildren][] = [
     ["State", <StateOf model={model} />],
     ["Task", model.task],
@@ -88,6 +89,7 @@ function Facts({ model }: { model: Model }) {
       <a class="button primary" href={playLink(model.id)}>
         Try it
       </a>
+      <Orders model={model} session={session} ordered={again} />
     </section>
   );
 }

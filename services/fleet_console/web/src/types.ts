@@ -7,6 +7,8 @@ export interface Session {
   key_required: boolean;
   /** Whether the key may see load, usage and requests of all callers. */
   sees_all: boolean;
+  /** What the key may order: `load`, `unload`, `scale`. */
+  controls: string[];
   limits: Record<string, number>;
 }
 

@@ -18,6 +18,7 @@ from fleet_local.demand.decide import (
     at_once,
     decide,
     room_for,
+    seconds_to_room,
 )
 
 
@@ -209,3 +210,23 @@ def test_every_model_that_can_fit_gets_its_turn_once_others_are_idle(
 def _next(fleet: Sequence[Candidate], decision: Decision) -> list[Candidate]:
     states = dict.fromkeys(decision.start, State.READY) | dict.fromkeys(decision.stop, State.ASLEEP)
     return [replace(each, state=states.get(each.name, each.state)) for each in fleet]
+
+
+def test_a_model_that_started_only_just_stays_for_a_while() -> None:
+    models = [ready("a", 4, stays=3.0), ready("b", 3, stays=5.0), asleep("c", 7, waits=1.0)]
+    assert decide(models, 8) == Decision(waiting=("c",))
+    assert seconds_to_room(models[2], models, 8) == 5.0
+    urgent = [*models[:2], asleep("c", 7, waits=1.0, priority=1)]
+    assert decide(urgent, 8) == Decision(stop=("a", "b"), waiting=("c",))
+    assert seconds_to_room(urgent[2], urgent, 8) == 0.0
+    over = [replace(models[0], stays=0.0), replace(models[1], stays=0.0), models[2]]
+    assert set(decide(over, 8).stop) == {"a", "b"}
+
+
+def test_the_time_until_there_is_room() -> None:
+    waits = asleep("c", 6, waits=1.0)
+    assert seconds_to_room(waits, [waits], 6) == 0.0
+    assert seconds_to_room(waits, [waits, ready("a", 4, in_flight=1)], 8) is None
+    assert seconds_to_room(waits, [waits, replace(ready("a", 4), state=State.STOPPING)], 8) == 0.0
+    busy = [waits, ready("a", 4, in_flight=1), ready("b", 4, stays=9.0), ready("p", 1, pinned=True)]
+    assert seconds_to_room(waits, busy, 12) == 9.0

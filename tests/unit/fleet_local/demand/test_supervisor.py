@@ -2,154 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fleet_contract.api.control import ControlReport
+from fleet_contract.api.control import ControlReport, Order
 from fleet_contract.api.load_report import ReportedLoad
-from fleet_contract.spec import Engine, ModelSpec
 from fleet_local.demand import supervisor as module
 from fleet_local.demand.decide import State
-from fleet_local.demand.member import FAILED_SECONDS, Member
-from fleet_local.demand.orders import Order
-from fleet_local.demand.sizes import Sizes
-from fleet_local.demand.supervisor import Actions, Supervisor
+from fleet_local.demand.member import FAILED_SECONDS
 from fleet_local.errors import StartError
-from fleet_prepare.choose import EngineChoice
 from fleet_prepare.errors import CannotServe
-from fleet_prepare.prepare import PreparedModel
-from fleet_prepare.stage import PrepareStage
+from support.demand_fleet import SIZE, Machine
 
 Until = Callable[..., Awaitable[None]]
-MIB = 1 << 20
-SIZE = 100 * MIB
-MIDNIGHT = 1767225600.0
-"""The first of January 2026, in UTC."""
-
-
-class Process:
-    """A service that is ready at once, unless `failure` is set."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.running = False
-        self.starts = 0
-        self.failure: Exception | None = None
-
-    async def start(self) -> None:
-        self.starts += 1
-        if self.failure is not None:
-            raise self.failure
-        self.running = True
-
-    async def keep(self) -> None:
-        await asyncio.Event().wait()
-
-    async def stop(self, grace: float) -> None:
-        self.running = False
-
-
-class Preparing:
-    """Fetches when `release` is set."""
-
-    def __init__(self, prepared: PreparedModel) -> None:
-        self.prepared = prepared
-        self.error: Exception | None = None
-        self.release = asyncio.Event()
-
-    async def prepare(self, spec: ModelSpec, report: Any) -> PreparedModel:
-        report(PrepareStage.FETCHING, 42, 100)
-        await self.release.wait()
-        if self.error is not None:
-            raise self.error
-        return self.prepared
-
-    def stop(self) -> None:
-        pass
-
-
-class Machine:
-    """A fleet of one-server models under a supervisor, its clock, and its router's report."""
-
-    def __init__(self, specs: list[ModelSpec], budget: int, folder: Path) -> None:
-        self.now = 1000.0
-        self.loads: dict[str, ReportedLoad] = {}
-        self.version = self.confirmed = 1
-        self.router_follows = True
-        self.lines: list[str] = []
-        self.orders: list[Order] = []
-        self.measured: int | None = SIZE
-        (folder / "weights").mkdir()
-        choice = EngineChoice(Engine.CUSTOM, "acme.Model", "cpu", "")
-        self.prepared = PreparedModel(folder / "weights", choice)
-        self.processes = {spec.model: Process(spec.model) for spec in specs}
-        self.members = {
-            spec.model: Member(
-                spec, [self.processes[spec.model]],  # type: ignore[list-item]
-                self.prepared, clock=lambda: self.now, wall=lambda: MIDNIGHT + self.now,
-            )
-            for spec in specs
-        }  # fmt: skip
-        for member in self.members.values():
-            member.size = SIZE
-        self.preparing = Preparing(self.prepared)
-        self.supervisor = Supervisor(
-            self.members, specs, budget, 1.0,
-            Actions(self._report, self._publish, self._measure, self.lines.append, self._orders),
-            Sizes(folder / "memory.json"), self.preparing,  # type: ignore[arg-type]
-        )  # fmt: skip
-
-    async def _report(self) -> ControlReport:
-        if self.router_follows:
-            self.confirmed = self.version
-        return ControlReport(self.confirmed, dict(self.loads))
-
-    def _orders(self) -> list[Order]:
-        taken, self.orders = self.orders, []
-        return taken
-
-    def _publish(self) -> int:
-        self.version += 1
-        return self.version
-
-    async def _measure(self, service: Any) -> int | None:
-        return self.measured
-
-    def states(self) -> dict[str, str]:
-        return {name: member.state.value for name, member in self.members.items()}
-
-    async def pass_time(self, seconds: float, **in_flight: int) -> None:
-        """Models with requests in flight have them from now on."""
-        self.now += seconds
-        for name, load in self.loads.items():
-            self.loads[name] = ReportedLoad(0, load.idle_seconds + seconds)
-        for name, number in in_flight.items():
-            self.loads[name] = ReportedLoad(number, 0.0)
-        self.supervisor.act(await self._report())
-        await self.settle()
-
-    async def settle(self) -> None:
-        for _ in range(50):
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
-
-    def make(*names: str, budget: int = 2 * SIZE, **fields: dict[str, Any]) -> Machine:
-        specs = [
-            ModelSpec.model_validate({"model": name, **fields.get(name, {})}) for name in names
-        ]
-        return Machine(specs, budget, tmp_path)
-
-    return make
 
 
 async def test_a_request_starts_a_model_and_the_idlest_yields(
@@ -389,10 +257,10 @@ async def test_the_measured_peak_counts(machine: Callable[..., Machine]) -> None
 
 async def test_orders_to_load_and_unload(machine: Callable[..., Machine]) -> None:
     fleet = machine("a", "b", a={"minReplicas": 1})
-    fleet.orders = [Order("a", load=True), Order("b", load=False), Order("gone", load=True)]
+    fleet.orders = [Order("a"), Order("b", 0), Order("gone")]
     await fleet.pass_time(1)
     assert fleet.states() == {"a": "ready", "b": "asleep"}
-    fleet.orders = [Order("a", load=False)]
+    fleet.orders = [Order("a", 0)]
     await fleet.pass_time(1, a=1)
     assert fleet.states() == {"a": "ready", "b": "asleep"}  # it has a request in flight
     await fleet.pass_time(1)
@@ -408,10 +276,10 @@ async def test_an_order_to_unload_revokes_one_to_load(machine: Callable[..., Mac
     fleet = machine("a")
     member = fleet.members["a"]
     member.prepared = None
-    fleet.orders = [Order("a", load=True)]
+    fleet.orders = [Order("a")]
     await fleet.pass_time(1)
     assert member.progress == "fetching weights 42 %"
-    fleet.orders = [Order("a", load=False)]
+    fleet.orders = [Order("a", 0)]
     await fleet.pass_time(1)
     fleet.preparing.release.set()
     await fleet.settle()
@@ -424,10 +292,43 @@ async def test_an_order_to_unload_revokes_one_to_load(machine: Callable[..., Mac
 async def test_an_order_is_tried_again_after_a_failure(machine: Callable[..., Machine]) -> None:
     fleet = machine("a")
     fleet.processes["a"].failure = StartError("No such class.")
-    fleet.orders = [Order("a", load=True)]
+    fleet.orders = [Order("a")]
     await fleet.pass_time(1)
     assert fleet.members["a"].failure == "No such class"
     fleet.processes["a"].failure = None
-    fleet.orders = [Order("a", load=True)]
+    fleet.orders = [Order("a")]
     await fleet.pass_time(1)
     assert fleet.states() == {"a": "ready"}
+
+
+async def test_orders_of_the_console_come_with_the_report(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    fleet.supervisor.act(ControlReport(fleet.version, {}, [Order("a")]))
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "ready"}
+
+
+async def test_two_models_of_one_caller_are_not_loaded_in_turns_for_every_request(
+    machine: Callable[..., Machine],
+) -> None:
+    """Each stays for as long as its start took; who waits has the time until then."""
+    fleet = machine("a", "b", "urgent", budget=SIZE, urgent={"priority": 1})
+    for process in fleet.processes.values():
+        process.seconds = 20.0
+    await fleet.pass_time(1, a=1)
+    await fleet.pass_time(5, b=1)
+    waits = fleet.members["b"]
+    assert fleet.states() == {"a": "ready", "b": "asleep", "urgent": "asleep"}
+    assert (waits.progress, waits.seconds_left) == (
+        "waiting for memory of other models, 15 s", 15.0
+    )  # fmt: skip
+    await fleet.pass_time(14, b=1)
+    assert fleet.states()["a"] == "ready"
+    await fleet.pass_time(1, b=1)  # stops a
+    await fleet.pass_time(0, b=1)
+    assert fleet.states() == {"a": "asleep", "b": "ready", "urgent": "asleep"}
+    await fleet.pass_time(1, a=1)
+    assert fleet.members["a"].seconds_left == 39.0  # 19 for b, and its own start
+    await fleet.pass_time(1, urgent=1)  # of a higher priority: b yields at once
+    await fleet.pass_time(0, urgent=1)
+    assert fleet.states() == {"a": "asleep", "b": "asleep", "urgent": "ready"}

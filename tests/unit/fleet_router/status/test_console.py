@@ -54,7 +54,7 @@ def auth(tmp_path: Path) -> Auth:
     path = tmp_path / "keys.yaml"
     more: dict[str, dict[str, Any]] = {
         "some": {"models": ["acme/*"], "limits": {"requestsPerMinute": 60}},
-        "another": {}, "monitor": {"metrics": True},
+        "another": {}, "monitor": {"metrics": True}, "boss": {"manage": True, "models": ["acme/*"]},
     }  # fmt: skip
     keys = [
         {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **fields}
@@ -329,3 +329,57 @@ async def test_page_and_responses_reflect_nothing_of_a_request(routes: LiveRoute
             found = await http.get(path)
             assert found.status_code == 404
             assert re.match(r"application/json", found.headers["content-type"])
+
+
+async def test_orders_need_the_right_and_the_model(routes: LiveRoutes, auth: Auth) -> None:
+    source = Source(version=lambda: 1)
+    chat = "/console/api/models/acme/chat"
+    async with client(routes, auth, source=source, control=SECRET) as http:
+        session = (await http.get("/console/api/session", headers=login("boss"))).json()
+        assert session["controls"] == ["load", "unload", "scale"]
+        assert (await http.post(chat, headers=login("boss"))).status_code == 202
+        assert (await http.post(chat)).status_code == 401
+        for key in ("some", "monitor"):
+            refused = await http.post(chat, headers=login(key))
+            assert refused.status_code == 403
+            assert refused.json()["error"]["code"] == "manage_not_allowed"
+        other = await http.post("/console/api/models/other/chat", headers=login("boss"))
+        assert other.status_code == 404
+        for servers in ("x", "-1", "65", "1.5", "9999", "\u0663", ""):
+            wrong = await http.post(chat, params={"servers": servers}, headers=login("boss"))
+            assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "servers"), servers
+
+
+async def test_without_keys_only_this_machine_may_order(routes: LiveRoutes) -> None:
+    path, source = "/console/api/models/acme/chat", Source(version=lambda: 1)
+    async with client(routes, source=source, control=SECRET) as http:
+        assert (await http.post(path)).status_code == 403
+        assert (await http.get("/console/api/session")).json()["controls"] == []
+    async with client(routes, source=source, control=SECRET, loopback_hosts=()) as http:
+        assert (await http.post(path)).status_code == 202
+        evil = {"origin": "https://evil.example"}
+        assert (await http.post(path, headers=evil)).status_code == 403
+    async with client(routes, loopback_hosts=()) as http:  # nobody would follow them
+        assert (await http.post(path)).status_code == 403
+
+
+async def test_a_router_of_a_cluster_starts_models_only(routes: LiveRoutes, auth: Auth) -> None:
+    woken: list[Origin] = []
+    path = "/console/api/models/acme/chat"
+    async with client(routes, auth, source=Source(wake=woken.append)) as http:
+        session = (await http.get("/console/api/session", headers=login("boss"))).json()
+        assert session["controls"] == ["load"]
+        assert (await http.post(path, headers=login("boss"))).status_code == 202
+        assert [one.name for one in woken] == ["chat"]
+        refused = await http.post(path, params={"servers": 2}, headers=login("boss"))
+        assert refused.status_code == 400
+        assert "modelfleet scale" in refused.json()["error"]["message"]
+
+
+async def test_remote_and_stopped_models_cannot_be_ordered() -> None:
+    live = LiveRoutes()
+    live.swap(RouteTable.build([Route(ModelSpec(model="off", stopped=True))]))
+    more = {"source": Source(version=lambda: 1), "control": SECRET, "loopback_hosts": ()}
+    async with client(live, **more) as http:
+        refused = await http.post("/console/api/models/off")
+        assert (refused.status_code, "is stopped" in refused.text) == (400, True)

@@ -65,3 +65,12 @@ async def test_an_error_is_that_of_every_viewer() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="no"):
             await recent.of("a", fail)
+
+
+async def test_a_result_may_set_its_own_age() -> None:
+    recent, query = Recent[str, int](0), Query()
+    query.go_on.set()
+    for _ in range(2):
+        assert await recent.of("a", query, lambda number: 60.0) == 1
+        await asyncio.sleep(0.001)
+    assert await recent.of("a", query, lambda number: 0.0) == 2

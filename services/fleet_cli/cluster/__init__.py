@@ -1,0 +1,1 @@
+"""The models of a cluster, for `modelfleet status`, `load`, `unload` and `scale`."""

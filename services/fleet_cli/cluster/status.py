@@ -1,0 +1,38 @@
+"""`modelfleet status` of a cluster: InferenceModels, and what routers and servers report."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from fleet_cli.cluster import reports, rows
+from fleet_cli.cluster.session import Session
+from fleet_cli.status_rows import Row
+
+Before = tuple[float, dict[str, float]]
+"""Time of the last reading by time.monotonic, and the tokens of each model."""
+
+
+async def read(session: Session, before: Before | None) -> tuple[list[Row], Before, str]:
+    """The rows, what the next reading needs for its rates, and why figures are unknown.
+
+    Raises KubeError.
+    """
+    items = await session.models()
+    loads, problem = await reports.read(session)
+    now = time.monotonic(), dict(loads.tokens or {})
+    stamp = datetime.now(UTC)
+    found = [rows.row(item, loads, stamp) for item in items]
+    if before is not None and loads.tokens is not None:
+        elapsed = max(now[0] - before[0], 1e-3)
+        # Less than before where a router was restarted.
+        rates = {
+            each.model: max(now[1].get(each.model, 0.0) - before[1].get(each.model, 0.0), 0.0)
+            / elapsed
+            for each in found
+        }
+        found = [
+            rows.row(item, loads, stamp, rates[each.model])
+            for item, each in zip(items, found, strict=True)
+        ]
+    return sorted(found, key=lambda one: (one.namespace, one.model)), now, problem

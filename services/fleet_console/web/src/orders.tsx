@@ -1,0 +1,78 @@
+/** Buttons that start, stop and scale a model, for those who may. */
+
+import { useState } from "preact/hooks";
+import { ApiError, order } from "./api";
+import { modelPath } from "./links";
+import { Problem } from "./parts";
+import type { ModelPage as Model, Session } from "./types";
+
+const MOST_SERVERS = 64;
+const ASLEEP = ["scaled_to_zero", "failed"];
+
+export function Orders({ model, session, ordered }: { model: Model; session: Session; ordered: () => void }) {
+  const [error, setError] = useState<ApiError>();
+  const [said, setSaid] = useState("");
+  const [servers, setServers] = useState("");
+  const may = (name: string) => session.controls.includes(name);
+  if (session.controls.length === 0 || model.state === "stopped" || model.engine === "remote") return null;
+  const isAsleep = ASLEEP.includes(model.state);
+  const give = async (text: string, number?: number) => {
+    setError(undefined);
+    setSaid("");
+    try {
+      await order(modelPath(model.id), number);
+      setSaid(text);
+      ordered();
+    } catch (problem) {
+      setError(problem instanceof ApiError ? problem : new ApiError(0, String(problem)));
+    }
+  };
+  const scale = (event: Event) => {
+    event.preventDefault();
+    void give(`${servers} servers were ordered.`, Number(servers));
+    setServers("");
+  };
+  return (
+    <>
+      <form class="orders" onSubmit={scale}>
+        {isAsleep && may("load") && (
+          <button type="button" onClick={() => void give("The start was ordered.")}>
+            Load
+          </button>
+        )}
+        {!isAsleep && may("unload") && (
+          <button type="button" onClick={() => void give("It stops when its requests have ended.", 0)}>
+            Unload
+          </button>
+        )}
+        {may("scale") && (
+          <>
+            <label class="inline">
+              <span>Servers</span>
+              <input
+                type="number"
+                class="short"
+                min={1}
+                max={MOST_SERVERS}
+                required
+                value={servers}
+                placeholder={String(model.replicas.known || 1)}
+                onInput={(event) => setServers(event.currentTarget.value)}
+              />
+            </label>
+            <button type="submit">Scale</button>
+          </>
+        )}
+        <span role="status" class="muted">
+          {said}
+        </span>
+      </form>
+      {model.resource && !may("scale") && (
+        <p class="muted">
+          To stop or scale it: <code>kubectl modelfleet scale -n {model.namespace} {model.resource} 2</code>
+        </p>
+      )}
+      <Problem error={error} />
+    </>
+  );
+}
