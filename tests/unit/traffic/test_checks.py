@@ -22,7 +22,7 @@ def sent(stub: Any, *kinds: Kind, max_requests: int = 0, **plan: Any) -> Report:
         "timeout": 5,
     } | plan
     with Driver(Plan(stub.url, **bounds), kinds) as driver:
-        driver.wait_for_requests(bounds["max_requests"])
+        driver.wait_for_end()
     return driver.report()
 
 

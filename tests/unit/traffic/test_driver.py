@@ -18,7 +18,7 @@ CHAT = WholeChat("m")
 
 def test_it_ends_after_the_number_of_requests(stub: Any) -> None:
     with Driver(Plan(stub.url, rate=1000, max_requests=7), [CHAT]) as driver:
-        driver.wait_for_requests(7)
+        driver.wait_for_end()
         with pytest.raises(Stalled, match="7 requests, 0 failed"):
             driver.wait_for_requests(1)
         assert driver.ended
@@ -29,7 +29,7 @@ def test_the_configured_host_header_is_sent(stub: Any) -> None:
     with Driver(
         Plan(stub.url, rate=1000, max_requests=2, host="models.example.com"), [CHAT]
     ) as driver:
-        driver.wait_for_requests(2)
+        driver.wait_for_end()
     assert stub.how.hosts == {"models.example.com"}
 
 
@@ -99,7 +99,7 @@ def test_the_form_of_a_recording(stub: Any) -> None:
     with Driver(
         Plan(stub.url, max_requests=1), [Transcription("w", b"RIFFdata", ("france",))]
     ) as driver:
-        driver.wait_for_requests(1)
+        driver.wait_for_end()
     (body,) = stub.how.bodies
     assert b"RIFFdata" in body
     assert b'name="model"\r\n\r\nw\r\n' in body
@@ -140,6 +140,6 @@ def test_the_command_stops_on_request(stub: Any, capsys: pytest.CaptureFixture[s
 def test_kinds_take_turns(stub: Any) -> None:
     kinds = [CHAT, Embeddings("m")]
     with Driver(Plan(stub.url, rate=1000, concurrency=1, max_requests=6), kinds) as driver:
-        driver.wait_for_requests(6)
+        driver.wait_for_end()
     paths = [b"messages" in body for body in stub.how.bodies]
     assert paths == [True, False] * 3

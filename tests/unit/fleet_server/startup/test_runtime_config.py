@@ -23,6 +23,7 @@ class Encoder:
     """Passes wait for each other, so that they only end when all run at once."""
 
     device, dtype = "cuda:0", "bfloat16"
+    max_tokens = 512
 
     def __init__(self, passes: int) -> None:
         self.passes = passes
