@@ -16,7 +16,7 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
-from fleet_router.proxy.transcription import Transcriber, needs_transcription, speech_model
+from fleet_router.proxy.transcription import Transcriber, needs_transcription, speech_models
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import (
     Budgets,
@@ -111,11 +111,11 @@ class Proxy:
         may_use: Callable[[str], bool],
     ) -> Envelope:
         """The request with texts in place of its recordings, if the fleet can transcribe."""
-        model = speech_model(table, self._transcription_model, may_use)
-        if model is None or self.transcriber is None:
+        models = speech_models(table, self._transcription_model, may_use)
+        if not models or self.transcriber is None:
             return envelope
         prefix = table.uses_prefix_hash
-        return await self.transcriber.replace(request, envelope, model, prefix=prefix)
+        return await self.transcriber.replace(request, envelope, models, prefix=prefix)
 
     async def _forward(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,19 +45,23 @@ def needs_transcription(path: str, spec: ModelSpec, envelope: Envelope) -> bool:
     return not spec.is_foreign and spec.engine is not Engine.REMOTE
 
 
-def speech_model(
+def speech_models(
     table: RouteTable, chosen: str | None, may_use: Callable[[str], bool]
-) -> str | None:
-    """The id of the model that transcribes: the `chosen` one, or the only one that the caller may
-    use; None if there is none. Raises BadRequest if there are several."""
-    known = [route.model for route in table.of_task(Task.SPEECH) if may_use(route.model)]
-    if chosen is not None or len(known) == 1:
-        return chosen or known[0]
-    if not known:
-        return None
+) -> list[str]:
+    """The ids of the models that may transcribe: the `chosen` one, or those that the caller may
+    use."""
+    if chosen is not None:
+        return [chosen]
+    return [route.model for route in table.of_task(Task.SPEECH) if may_use(route.model)]
+
+
+def _only(models: Sequence[str]) -> str:
+    """The model that transcribes. Raises BadRequest if there are several."""
+    if len(models) == 1:
+        return models[0]
     raise BadRequest(
-        f"This fleet has several models that transcribe ({join_names(known)}), and none is set for "
-        f"the recordings in chats (TRANSCRIPTION_MODEL of the router); transcribe them with "
+        f"This fleet has several models that transcribe ({join_names(models)}), and none is set "
+        f"for the recordings in chats (TRANSCRIPTION_MODEL of the router); transcribe them with "
         f"{SPEECH_PATH}.",
         param="messages",
     )
@@ -70,9 +74,10 @@ class Transcriber:
         self._app = app
 
     async def replace(
-        self, request: Request, envelope: Envelope, model: str, *, prefix: bool
+        self, request: Request, envelope: Envelope, models: Sequence[str], *, prefix: bool
     ) -> Envelope:
-        """The request with texts in place of its recordings; `prefix` as in `open_envelope`.
+        """The request with texts in place of its recordings; `models` are `speech_models`, `prefix`
+        as in `open_envelope`.
 
         Raises FleetError, with the place of a recording as `param`, and ClientDisconnect.
         """
@@ -85,6 +90,7 @@ class Transcriber:
             chat = await _in_thread(size, lambda: RecordedChat(body.data))
             if not chat.recordings:
                 return envelope
+            model = _only(models)
             texts = [await self._text(request, each, model) for each in chat.recordings]
             data = await _in_thread(size, lambda: chat.with_texts(texts))
         finally:

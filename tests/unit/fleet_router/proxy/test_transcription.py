@@ -90,6 +90,17 @@ async def test_the_model_has_to_be_chosen_among_several(start: Any, upstream: An
     assert not upstream.seen
 
 
+async def test_a_chat_without_recordings_needs_no_choice(start: Any, upstream: Any) -> None:
+    properties = {"input_audio": {"type": "string"}}
+    tool = {"type": "function", "function": {"name": "play", "parameters": {
+        "type": "object", "properties": properties}}}  # fmt: skip
+    async with start() as router:
+        assert (await router.chat(tools=[tool])).status_code == 200
+        assert router.unreleased() == (0, 0)
+    (chat,) = [each for each in upstream.seen if each.line.startswith("POST")]
+    assert json.loads(chat.body)["tools"] == [tool]
+
+
 async def test_keys_need_both_models(start: Any, upstream: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
     listed = [
