@@ -36,6 +36,9 @@ OPERATIONS = {
 """Values of gen_ai.operation.name; the last two are not among those of the conventions, which allow
 others."""
 
+MOST_INTEGER = (1 << 63) - 1
+"""OTLP has signed integers of 64 bits."""
+
 Headers = Iterable[tuple[bytes, bytes]]
 Value = str | int | float | bool
 Attributes = Mapping[str, Value]
@@ -119,7 +122,16 @@ def describe(span: Span, status: int, attributes: Attributes) -> None:
     """Set attributes and the status of the response; a 5xx is an error."""
     from opentelemetry.trace import StatusCode
 
-    span.set_attributes({"http.response.status_code": status, **attributes})
+    known = {name: _sendable(value) for name, value in attributes.items()}
+    span.set_attributes({"http.response.status_code": status, **known})
     if status >= 500:
         span.set_attribute("error.type", str(status))
         span.set_status(StatusCode.ERROR)
+
+
+def _sendable(value: Value) -> Value:
+    """The value, as text if it is a number that the exporter would log as an error: seeds are
+    unsigned, -1 is the largest one."""
+    if isinstance(value, int) and not -MOST_INTEGER <= value <= MOST_INTEGER:
+        return str(value)
+    return value

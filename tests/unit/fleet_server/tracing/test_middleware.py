@@ -65,6 +65,17 @@ async def test_a_chat_is_a_span_with_its_phases(traced: Any, stream: bool) -> No
     assert whole.start <= decode.end <= whole.end + 1_000_000
 
 
+async def test_a_seed_beyond_the_numbers_of_otlp_is_a_text(
+    traced: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with traced() as (live, spans):
+        answer = await live.ask("POST", CHAT, json=BODY | {"seed": -1})
+        assert answer.status_code == 200
+    found = named(spans)["chat scripted"].attributes
+    assert found["gen_ai.request.seed"] == str((1 << 64) - 1)
+    assert not [each for each in caplog.records if each.name.startswith("opentelemetry")]
+
+
 async def test_a_wait_is_in_the_span_of_the_queue(traced: Any, scripted: Any) -> None:
     gate = threading.Semaphore(0)
     with traced(scripted(text="ab", gate=gate, max_concurrent=1)) as (live, spans):
