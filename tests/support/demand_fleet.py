@@ -81,6 +81,8 @@ class Machine:
         self.made: list[Process] = []
         """Servers that were added; with `failure` they do not start."""
         self.failure: Exception | None = None
+        self.make_failure: Exception | None = None
+        """Why no servers can be added."""
         (folder / "weights").mkdir()
         choice = EngineChoice(Engine.CUSTOM, "acme.Model", "cpu", "")
         self.prepared = PreparedModel(folder / "weights", choice)
@@ -113,6 +115,8 @@ class Machine:
         return ControlReport(self.confirmed, dict(self.loads))
 
     def _make(self, spec: ModelSpec, first: int, last: int) -> Any:
+        if self.make_failure is not None:
+            raise self.make_failure
         made = [Process(f"{spec.model} #{number}") for number in range(first, last + 1)]
         for each in made:
             each.failure = self.failure

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.demand import budget as memory
@@ -29,35 +30,49 @@ class Scaling:
     log: Callable[[str], None]
     grace: float
 
-    async def run(self, member: Member, servers: int) -> None:
-        """Give a model `servers` servers, at least one; `refusal` was "". Requests in flight at
-        servers that end have `grace` seconds to finish."""
+    def begin(self, member: Member, servers: int) -> Coroutine[Any, Any, None] | None:
+        """Give a model `servers` servers, at least one; `refusal` was "". Returns what is left to
+        wait for: the member changes at once, so that the orders and starts of the same moment see
+        the servers and their memory. Requests in flight at servers that end have `grace` seconds
+        to finish."""
+        if servers == len(member.services) and member.state is not State.ASLEEP:
+            return None
+        try:
+            more = self.make(member.spec, len(member.services) + 1, servers)
+        except Exception as error:  # all models would be without decisions
+            self._not_scaled(member, error)
+            return None
         if member.state is State.ASLEEP:
             del member.services[servers:]
-            member.services += self.make(member.spec, len(member.services) + 1, servers)
+            member.services += more
             self.resize(member)
             member.load()
-        elif servers < len(member.services):
-            await self._shrink(member, servers)
-        else:
-            await self._grow(member, servers)
-        self.publish()
+            return None
+        if servers < len(member.services):
+            member.leaving = member.services[servers:]
+            del member.services[servers:]
+            return self._shrink(member)
+        member.growing = more
+        self.resize(member)
+        return self._grow(member)
 
-    async def _shrink(self, member: Member, servers: int) -> None:
-        member.leaving = member.services[servers:]
-        del member.services[servers:]
-        # A router that does not confirm loses at most requests that it can send elsewhere.
-        await self.confirmed(self.publish())
+    async def _shrink(self, member: Member) -> None:
+        try:
+            # A router that does not confirm loses at most requests that it can send elsewhere.
+            await self.confirmed(self.publish())
+        except OSError as error:
+            member.services += member.leaving
+            member.leaving = []
+            self._not_scaled(member, error)
+            return
         await asyncio.gather(*(member.end(service, self.grace) for service in member.leaving))
         member.leaving = []
         self.resize(member)
         self.log(_has(member))
 
-    async def _grow(self, member: Member, servers: int) -> None:
-        member.growing = self.make(member.spec, len(member.services) + 1, servers)
-        self.resize(member)
-        self.publish()
+    async def _grow(self, member: Member) -> None:
         try:
+            self.publish()
             while member.growing:
                 service = member.growing[0]
                 await service.start()
@@ -67,14 +82,17 @@ class Scaling:
                 self.publish()
             self.log(_has(member))
         except Exception as error:  # nobody awaits this task
-            reason = error.message if isinstance(error, StartError) else repr(error)
-            member.refuse(reason.rstrip("."))
-            self.log(f"{member.spec.model} is not scaled: {reason}")
+            self._not_scaled(member, error)
         finally:
             rest, member.growing = member.growing, []
             for service in rest:
                 await service.stop(self.grace)
             self.resize(member)
+
+    def _not_scaled(self, member: Member, error: Exception) -> None:
+        reason = error.message if isinstance(error, StartError) else repr(error)
+        member.refuse(reason.rstrip("."))
+        self.log(f"{member.spec.model} is not scaled: {reason}")
 
 
 def _has(member: Member) -> str:

@@ -137,8 +137,8 @@ class Supervisor:
             member.unload()
         elif reason := refusal(member, order.servers, self._free()):
             member.refuse(reason)
-        elif order.servers != len(member.services) or member.state is State.ASLEEP:
-            self._begin(self._scaling.run(member, order.servers))
+        elif (work := self._scaling.begin(member, order.servers)) is not None:
+            self._begin(work)
 
     def _free(self) -> int:
         """Bytes of the budget that no model takes."""

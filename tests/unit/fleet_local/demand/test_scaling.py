@@ -86,6 +86,57 @@ async def test_what_does_not_fit_is_refused(machine: Callable[..., Machine]) -> 
     )
 
 
+async def test_of_orders_at_the_same_time_the_first_is_followed(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a", budget=10 * SIZE)
+    await fleet.pass_time(1, a=1)
+    fleet.orders = [Order("a", 2), Order("a", 3)]
+    await fleet.pass_time(1, a=1)
+    assert [each.name for each in fleet.members["a"].services] == ["a", "a #2"]
+    assert [each.name for each in fleet.made] == ["a #2"]
+    fleet.orders = [Order("a", 3), Order("a", 1)]
+    await fleet.pass_time(1, a=1)
+    assert len(fleet.members["a"].services) == sum(each.running for each in fleet.made) + 1 == 3
+
+
+async def test_orders_at_the_same_time_share_the_memory(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a", "b", budget=3 * SIZE)
+    await fleet.pass_time(1, a=1, b=1)
+    fleet.orders = [Order("a", 2), Order("b", 2)]
+    await fleet.pass_time(1, a=1, b=1)
+    assert [len(fleet.members[name].services) for name in ("a", "b")] == [2, 1]
+    assert "is free: unload another model" in fleet.members["b"].progress
+
+
+async def test_a_model_that_is_woken_meanwhile_starts_with_its_new_number(
+    machine: Callable[..., Machine],
+) -> None:
+    fleet = machine("a", budget=3 * SIZE)
+    await fleet.pass_time(1, a=1)
+    fleet.orders = [Order("a", 0)]
+    await fleet.pass_time(1)
+    assert fleet.states() == {"a": "asleep"}
+    fleet.orders = [Order("a", 2)]
+    await fleet.pass_time(1, a=1)
+    assert fleet.states() == {"a": "ready"}
+    assert [each.name for each in fleet.members["a"].services] == ["a", "a #2"]
+    assert fleet.made[0].running
+
+
+async def test_servers_that_cannot_be_made_are_reported(machine: Callable[..., Machine]) -> None:
+    fleet = machine("a")
+    await fleet.pass_time(1, a=1)
+    fleet.make_failure = OSError(99, "no port is free")
+    fleet.orders = [Order("a", 2)]
+    await fleet.pass_time(1, a=1)
+    assert fleet.members["a"].progress == "not scaled: OSError(99, 'no port is free')"
+    fleet.make_failure = None
+    fleet.orders = [Order("a", 2)]
+    await fleet.pass_time(1, a=1)
+    assert len(fleet.members["a"].services) == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "servers", "expected"),
     [
