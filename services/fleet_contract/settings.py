@@ -70,8 +70,9 @@ def _upstreams(text: str) -> str:
 
 def _sink(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable():
         raise ValueError("must be an http(s) address")
+    _ = parts.port  # which raises ValueError for another text than the number of one
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain credentials; use USAGE_SINK_TOKEN")
     return text

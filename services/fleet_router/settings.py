@@ -103,6 +103,9 @@ class RouterSettings:
         ):
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name}={number}: must not be negative")
+        token = settings.usage_sink_token
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("USAGE_SINK_TOKEN: must be of printable ASCII characters")
         if (settings.tls_cert is None) != (settings.tls_key is None):
             raise ValueError("TLS_CERT and TLS_KEY must be set together")
         return settings

@@ -20,11 +20,19 @@ def test_defaults_and_values() -> None:
     ("name", "value"),
     [("PORT", "x"), ("PORT", "70000"), ("DRAIN_TIMEOUT", "0"), ("READ_TIMEOUT", "inf"),
      ("ENABLE_METRICS", "maybe"), ("READ_RATE", "-1"), ("BODY_TIMEOUT", "0"),
-     ("KEEP_ALIVE_SECONDS", "0"), ("REMOTE_KEYS", "[{}]")],
+     ("KEEP_ALIVE_SECONDS", "0"), ("REMOTE_KEYS", "[{}]"), ("USAGE_SINK", "ftp://sink.example"),
+     ("USAGE_SINK", "https://sink.example:port/"), ("USAGE_SINK", "https://sink.example:99999/"),
+     ("USAGE_SINK", "https://sink.example/\x7f"), ("USAGE_SINK_TOKEN", "sécret")],
 )  # fmt: skip
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         RouterSettings.read({name: value})
+
+
+def test_a_bad_token_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="USAGE_SINK_TOKEN") as caught:
+        RouterSettings.read({"USAGE_SINK_TOKEN": "sécret"})
+    assert "cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "8000"])
