@@ -52,12 +52,14 @@ class RecordedChat:
                 param=found[MOST][0],
             )
         self._parts = [part for _, part in found]
-        self.recordings = [_read(place, part) for place, part in found]
+        self.recordings: list[Recording] = []
+        for place, part in found:
+            self.recordings.append(_read(place, part))
+            part.clear()  # its base64 would take as much memory again
 
     def with_texts(self, texts: Sequence[str]) -> bytes:
         """The JSON of the chat, with a text in place of each recording."""
         for part, text in zip(self._parts, texts, strict=True):
-            part.clear()
             part.update(type="text", text=text)
         return orjson.dumps(self._body)
 

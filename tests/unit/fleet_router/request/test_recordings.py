@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ def test_texts_take_the_places_of_recordings() -> None:
     ]  # fmt: skip
     texts = [{"type": "text", "text": text} for text in ("one", "")]
     assert json.loads(chat.with_texts(["one", ""])) == json.loads(body(TEXT, *texts))
+
+
+def test_the_base64_of_recordings_is_not_kept() -> None:
+    size = 1 << 20
+    given = body(recording(base64.b64encode(bytes(size)).decode()))
+    tracemalloc.start()
+    try:
+        chat = RecordedChat(given)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(chat.recordings[0].data) == size
+    assert size <= kept < 1.1 * size
 
 
 @pytest.mark.parametrize(
