@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from fleet_contract.claims import read_prefixes
 from fleet_contract.policy import pod_templates, remote_keys
+from fleet_contract.safe_text import redacted
 from fleet_contract.spec import ModelSpec, Task
 
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -100,7 +101,8 @@ class Setting:
     def read(self, environ: Mapping[str, str], default: Any = _OWN) -> Any:
         """The parsed value; `default`, or else the setting's own default, where none is set.
 
-        An empty value counts as not set. Raises ValueError that names the variable.
+        An empty value counts as not set. Raises ValueError that names the variable, without secrets
+        in addresses.
         """
         raw = environ.get(self.name, "").strip()
         if not raw:
@@ -110,7 +112,7 @@ class Setting:
         try:
             return self.parse(raw)
         except ValueError as error:
-            raise ValueError(f"{self.name}={raw!r}: {error}") from error
+            raise ValueError(redacted(f"{self.name}={raw!r}: {error}")) from error
 
 
 CHAT = frozenset({Task.CHAT})

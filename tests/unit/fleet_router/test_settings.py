@@ -29,9 +29,13 @@ def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
         RouterSettings.read({name: value})
 
 
-def test_a_bad_token_is_not_shown() -> None:
-    with pytest.raises(ValueError, match="USAGE_SINK_TOKEN") as caught:
-        RouterSettings.read({"USAGE_SINK_TOKEN": "sécret"})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("USAGE_SINK_TOKEN", "sécret"), ("USAGE_SINK", "https://user:sécret@sink.example/")],
+)
+def test_a_refused_secret_is_not_shown(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name) as caught:
+        RouterSettings.read({name: value})
     assert "cret" not in str(caught.value)
 
 
