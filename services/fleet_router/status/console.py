@@ -10,6 +10,7 @@ that right, and without keys for a router on a loopback address.
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +30,10 @@ from fleet_router.status.fleet_view import FleetView
 from fleet_router.status.orders import Orders
 from fleet_router.status.recent import Recent
 from fleet_router.status.usage import Usage, usage_of
+from fleet_web.logs import event
 from fleet_web.responses import json_response
+
+logger = logging.getLogger(__name__)
 
 API = "/console/api"
 MAX_ROWS = 200
@@ -117,7 +121,8 @@ class Console:
 
     async def order(self, request: Request, model_id: str) -> Response:
         """Start a model, or with the parameter `servers` stop it (0) or set their number; 202.
-        Raises ModelNotFound, Unauthorized, Forbidden, NotReady, BadRequest."""
+        Logged with the name of the key. Raises ModelNotFound, Unauthorized, Forbidden, NotReady,
+        BadRequest."""
         quota = self._auth.identify(request.scope["headers"])
         route = self._route(self._table(), model_id, quota)
         if self._orders is None or not self._controls(quota):
@@ -126,7 +131,10 @@ class Console:
                 " or a router on a loopback address without keys.",
                 code="manage_not_allowed",
             )
-        self._orders.give(route, _servers(request))
+        servers = _servers(request)
+        self._orders.give(route, servers)
+        key = quota.key.name if quota is not None else ""
+        event(logger, "model_ordered", model=route.model, servers=servers, key=key)
         return json_response({"status": "ordered"}, status=202, headers=HEADERS)
 
     async def requests(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import re
 import time
@@ -348,6 +349,18 @@ async def test_orders_need_the_right_and_the_model(routes: LiveRoutes, auth: Aut
         for servers in ("x", "-1", "65", "1.5", "9999", "\u0663", ""):
             wrong = await http.post(chat, params={"servers": servers}, headers=login("boss"))
             assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "servers"), servers
+
+
+async def test_orders_are_logged_with_the_key(
+    routes: LiveRoutes, auth: Auth, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fleet_router")
+    chat = "/console/api/models/chat"
+    async with client(routes, auth, source=Source(version=lambda: 1), control=SECRET) as http:
+        await http.post(chat, params={"servers": 0}, headers=login("boss"))
+        await http.post(chat, headers=login("some"))
+    (ordered,) = [each for each in caplog.records if each.msg == "model_ordered"]
+    assert vars(ordered)["fields"] == {"model": "acme/chat", "servers": 0, "key": "boss"}
 
 
 async def test_without_keys_only_this_machine_may_order(routes: LiveRoutes) -> None:
