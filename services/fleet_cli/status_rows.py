@@ -110,11 +110,9 @@ def counters(text: str) -> Counters:
                 tokens[model] = tokens.get(model, 0.0) + sample.value
             elif sample.name in (COST, SERVERS):
                 found = cost if sample.name == COST else servers
+                name = sample.labels.get("currency", "")
                 # Amounts of an earlier price in another currency are left out.
-                if (
-                    currency.setdefault(model, sample.labels["currency"])
-                    == (sample.labels["currency"])
-                ):
+                if currency.setdefault(model, name) == name:
                     found[model] = found.get(model, 0.0) + sample.value
     return Counters(held, tokens, cost, servers, currency)
 

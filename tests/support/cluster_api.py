@@ -30,12 +30,14 @@ def model(name: str, status: dict[str, Any] | None = None, **spec: Any) -> dict[
 
 
 class Cluster:
-    """Its objects, and the patches it got; `refused` are paths that are answered with 403."""
+    """Its objects, and the patches it got; `refused` are paths that are answered with 403, and
+    `strange` are pods that respond with a page."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, Any]] = {}
         self.patches: list[dict[str, Any]] = []
         self.refused: set[str] = set()
+        self.strange: set[str] = set()
         self.app = FastAPI(openapi_url=None)
         add = self.app.add_api_route
         add(f"{MODELS}/inferencemodels", self.listing)
@@ -89,6 +91,8 @@ class Cluster:
         if (refused := self._checked(request)) is not None:
             return refused
         name, _, port = pod.partition(":")
+        if name in self.strange:
+            return PlainTextResponse("<html>")
         match name.partition("-")[0], port, path:
             case "router", "8081", "load":
                 return {"models": {"acme/chat": {"in_flight": 3, "idle_seconds": 0}}}

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
 from fleet_cli.cluster.rows import Loads
 from fleet_cli.cluster.session import Session
-from fleet_cli.status_rows import counters
+from fleet_cli.status_rows import Counters, counters
 from fleet_contract.api import load_report
+from fleet_contract.api.load_report import ReportedLoad
 from fleet_contract.names import LABEL_MODEL, PATH_LOAD, PATH_METRICS, SERVER_PORT
 from fleet_kube.client import POD, Json, KubeClient
 from fleet_kube.errors import ApiError, KubeError
@@ -33,6 +35,13 @@ MOST_SERVERS = 200
 """Beyond that, memory is not read: a request for each server."""
 
 
+class RouterReport(NamedTuple):
+    """The load of each model, and the counters, of one router."""
+
+    loads: Mapping[str, ReportedLoad]
+    counters: Counters
+
+
 async def read(session: Session) -> tuple[Loads, str]:
     """The reports, and why some are unknown ("" if none is)."""
     (routers, problem), memory = await asyncio.gather(_routers(session), _memory(session))
@@ -41,9 +50,8 @@ async def read(session: Session) -> tuple[Loads, str]:
     in_flight: Counter[str] = Counter()
     held: Counter[str] = Counter()
     tokens: defaultdict[str, float] = defaultdict(float)
-    for loads, metrics in routers:
-        found = counters(metrics.decode())
-        for model, load in load_report.parse(loads).items():
+    for loads, found in routers:
+        for model, load in loads.items():
             in_flight[model] += load.in_flight
         held.update({model: round(number) for model, number in found.held.items()})
         for model, number in found.tokens.items():
@@ -51,27 +59,27 @@ async def read(session: Session) -> tuple[Loads, str]:
     return Loads(in_flight, held, tokens, memory), problem
 
 
-async def _routers(session: Session) -> tuple[list[tuple[bytes, bytes]], str]:
-    """Load reports and metrics of the routers that respond, and a problem with others."""
+async def _routers(session: Session) -> tuple[list[RouterReport], str]:
+    """The reports of the routers that respond, and a problem with others."""
     try:
         pods = [pod for pod in await _pods(session, ROUTERS) if _is_ours(pod)]
     except KubeError as error:
         return [], f"routers: {error}"
     results = await asyncio.gather(*(_router(session.client, pod) for pod in pods))
-    found = [one for one in results if isinstance(one, tuple)]
-    failed = [one for one in results if isinstance(one, KubeError)]
+    found = [one for one in results if isinstance(one, RouterReport)]
+    failed = [one for one in results if isinstance(one, Exception)]
     return found, f"routers: {failed[0]}" if failed else ""
 
 
-async def _router(client: KubeClient, pod: Json) -> tuple[bytes, bytes] | KubeError:
+async def _router(client: KubeClient, pod: Json) -> RouterReport | Exception:
+    """What a router reports; the error of a pod that does not respond as a router."""
     meta = pod["metadata"]
     place = meta["namespace"], meta["name"], METRICS_PORT
     try:
-        return (
-            await client.get_from_pod(*place, PATH_LOAD, REPORT_BYTES),
-            await client.get_from_pod(*place, PATH_METRICS, METRICS_BYTES),
-        )
-    except KubeError as error:
+        loads = load_report.parse(await client.get_from_pod(*place, PATH_LOAD, REPORT_BYTES))
+        metrics = await client.get_from_pod(*place, PATH_METRICS, METRICS_BYTES)
+        return RouterReport(loads, counters(metrics.decode()))
+    except (KubeError, ValueError) as error:
         return error
 
 

@@ -50,6 +50,19 @@ def test_what_may_not_be_read_is_unknown_and_named(place: Place, cluster: Cluste
     assert [row["in_flight"] for row in json.loads(done.stdout)] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("strange", "in_flight"), [({"router-2"}, [0, 3]), ({"router-1", "router-2"}, [None, None])]
+)
+def test_a_pod_that_is_no_router_whatever_its_labels_are(
+    place: Place, cluster: Cluster, strange: set[str], in_flight: list[int | None]
+) -> None:
+    cluster.strange = strange
+    done = status(place, "-o", "json")
+    assert done.exit_code == 0
+    assert "some figures are unknown: routers:" in done.stderr
+    assert [row["in_flight"] for row in json.loads(done.stdout)] == in_flight
+
+
 def test_routers_of_the_own_namespace_where_others_may_not_be_listed(
     place: Place, cluster: Cluster
 ) -> None:
