@@ -108,10 +108,10 @@ def on_cluster(place: Place, name: str, *arguments: Any, wait: bool) -> None:
     from fleet_cli.cluster.session import run
 
     work = getattr(orders, name)
-    run(place, lambda session: work(session, *arguments, wait=wait, say=_say))
+    run(place, lambda session: work(session, *arguments, wait=wait, show=_show))
 
 
-def _say(text: str) -> None:
+def _show(text: str) -> None:
     print(safe(text), flush=True)
 
 
@@ -140,7 +140,7 @@ def order(model: str, port: int | None, *, wait: bool, servers: int | None) -> N
         require_fleet(folder)
         if text != shown:
             shown = text
-            _say(f"{identifier}: {text}")
+            _show(f"{identifier}: {text}")
         time.sleep(POLL_SECONDS)
 
 

@@ -91,11 +91,11 @@ def show_cluster(place: Place, output: Output, *, watch: bool) -> None:
 
     async def work(session: Session) -> None:
         before: Before | None = None
-        said = ""
+        reported = ""
         while True:
             found, now, problem = await read_cluster(session, before)
-            if problem and problem != said:
-                said = problem
+            if problem and problem != reported:
+                reported = problem
                 complain("status", ValueError(f"some figures are unknown: {problem}"))
             show(found, output, again=before is not None, columns=FIELDS)
             if not watch:

@@ -18,7 +18,7 @@ POLL_SECONDS = 1.0
 ENDED = (Phase.FAILED, Phase.CONFLICT)
 FAILED_SECONDS = 5.0
 """How long a failure that may be that of before the patch is waited for to end."""
-Say = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 def load_patch(item: Json, now: datetime) -> Json:
@@ -79,28 +79,28 @@ def _spec(item: Json) -> Json:
     return {**((item.get("status") or {}).get("resolved") or {}), **(item.get("spec") or {})}
 
 
-async def load(session: Session, name: str, *, wait: bool, say: Say) -> None:
+async def load(session: Session, name: str, *, wait: bool, show: Show) -> None:
     """Start a model. Raises ValueError if it fails, and KubeError."""
     item = await session.model(name)
     if patch := load_patch(item, datetime.now(UTC)):
         item = await _patch(session, item, patch)
     if wait:
-        await _wait(session, item, 1, say)
+        await _wait(session, item, 1, show)
 
 
-async def unload(session: Session, name: str, *, wait: bool, say: Say) -> None:
+async def unload(session: Session, name: str, *, wait: bool, show: Show) -> None:
     """Stop a model until `load`. Raises ValueError and KubeError."""
     item = await _patch(session, await session.model(name), unload_patch())
     if wait:
-        await _wait(session, item, 0, say)
+        await _wait(session, item, 0, show)
 
 
-async def scale(session: Session, name: str, replicas: int, *, wait: bool, say: Say) -> None:
+async def scale(session: Session, name: str, replicas: int, *, wait: bool, show: Show) -> None:
     """Set the number of servers of a model. Raises ValueError and KubeError."""
     item = await session.model(name)
     item = await _patch(session, item, scale_patch(item, replicas))
     if wait:
-        await _wait(session, item, replicas, say)
+        await _wait(session, item, replicas, show)
 
 
 async def _patch(session: Session, item: Json, patch: Json) -> Json:
@@ -108,7 +108,7 @@ async def _patch(session: Session, item: Json, patch: Json) -> Json:
     return await session.client.merge_patch(MODEL, meta["namespace"], meta["name"], patch)
 
 
-async def _wait(session: Session, item: Json, servers: int, say: Say) -> None:
+async def _wait(session: Session, item: Json, servers: int, show: Show) -> None:
     """Until the model has its servers; prints what it waits for when that changes."""
     meta, shown = item["metadata"], ""
     began = time.monotonic()
@@ -121,7 +121,7 @@ async def _wait(session: Session, item: Json, servers: int, say: Say) -> None:
         text = reason_of(status)
         if text and text != shown:
             shown = text
-            say(f"{meta['name']}: {text}")
+            show(f"{meta['name']}: {text}")
         await asyncio.sleep(POLL_SECONDS)
         found = await session.client.get(MODEL, meta["namespace"], meta["name"])
         if found is None:

@@ -34,8 +34,8 @@ SETTLE_SECONDS = 0.5
 
 
 class Member:
-    """`spec` is the model as its servers see it. Times are those of `clock`,
-    monotonic seconds, and for `wakeAt` those of `wall`, Unix time."""
+    """`spec` is the model as its servers see it. Times are those of `clock`, monotonic seconds, and
+    for `wakeAt` those of `wall`, Unix time."""
 
     def __init__(
         self,

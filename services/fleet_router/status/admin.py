@@ -38,8 +38,8 @@ HEALTH_SECONDS = 1.0
 
 class Admin:
     """The handlers. `draining` is set at the first signal and makes the router not ready;
-    `warning` is shown at /health unless it is empty; with `exemplars`, the
-    metrics have some. `models` is for other views of the fleet."""
+    `warning` is shown at /health unless it is empty; with `exemplars`, the metrics have some.
+    `models` is for other views of the fleet."""
 
     def __init__(
         self,
