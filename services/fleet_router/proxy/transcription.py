@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -116,8 +116,8 @@ class Transcriber:
             return str(found["text"]).strip()
         error = found.get("error")
         message = error.get("message") if isinstance(error, dict) else None
-        kind = ERRORS.get(response.status, UpstreamFailed)
-        raise _untranscribed(kind(""), str(message or "its server failed"), recording.place)
+        failure = ERRORS.get(response.status, UpstreamFailed)("", retry_after=response.retry_after)
+        raise _untranscribed(failure, str(message or "its server failed"), recording.place)
 
 
 class _Response:
@@ -125,11 +125,14 @@ class _Response:
 
     def __init__(self) -> None:
         self.status = 0
+        self.retry_after: float | None = None
+        """Seconds, None without the header."""
         self._data = bytearray()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.retry_after = _seconds(message["headers"])
         elif message["type"] == "http.response.body":
             self._data += message.get("body", b"")
             if len(self._data) > MOST_BYTES:
@@ -142,6 +145,12 @@ class _Response:
             if isinstance(found, dict):
                 return found
         return {}
+
+
+def _seconds(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Those of `Retry-After`, which may also be a date."""
+    found = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
+    return float(found) if found.isdigit() and len(found) < 6 else None
 
 
 async def _in_thread(size: int, work: Callable[[], Any]) -> Any:

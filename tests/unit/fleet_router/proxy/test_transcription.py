@@ -22,7 +22,7 @@ TEXT = {"type": "text", "text": "Answer:"}
 
 def answer(document: Any, status: str = "200 OK") -> bytes:
     body = json.dumps(document).encode()
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: 7\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -77,6 +77,7 @@ async def test_a_recording_that_cannot_be_transcribed(
         assert router.unreleased() == (0, 0)
     error = refused.json()["error"]
     assert (refused.status_code, error["type"]) == (expected, kind)
+    assert refused.headers["retry-after"] == "7"
     assert error["param"] == "messages[0].content[0]"
     assert "It is no audio." in error["message"]
     assert len(upstream.seen) == 1
