@@ -7,7 +7,7 @@ repeats. Time zones are those of the IANA database. Both are loaded on use: few 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Self
@@ -19,6 +19,8 @@ from fleet_contract.spec_base import SpecPart
 UTC_NAME = "Etc/UTC"
 HOUR_SECONDS = 3600
 WEEK_HOURS = 168
+LONGEST_REPEAT = 2 * HOUR_SECONDS
+"""The most that clocks are put back by (Antarctica/Troll)."""
 
 
 class WakeTime(SpecPart):
@@ -67,21 +69,29 @@ def next_wake(times: Iterable[WakeTime], now: float) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _last(schedule: str, time_zone: str, minute: int) -> float:
-    found = _first(schedule, time_zone, minute + 1, reverse=True)
-    return found if found is not None else 0.0
+    found = _times(schedule, time_zone, minute + 1, reverse=True)
+    return next((at for at in found if at <= minute * 60), 0.0)
 
 
 @lru_cache(maxsize=1024)
 def _next(schedule: str, time_zone: str, minute: int) -> float | None:
-    return _first(schedule, time_zone, minute, reverse=False)
+    found = _times(schedule, time_zone, minute, reverse=False)
+    return next((at for at in found if at > minute * 60), None)
 
 
-def _first(schedule: str, time_zone: str, minute: int, *, reverse: bool) -> float | None:
-    """The first time after a minute since 1970, or before it."""
+def _times(schedule: str, time_zone: str, minute: int, *, reverse: bool) -> Iterator[float]:
+    """The times after a minute since 1970, or before it, the nearest first.
+
+    In an hour that a change of the clocks repeats, a time of the day is that of its first pass, so
+    the first of them may be on the wrong side of the minute.
+    """
     from zoneinfo import ZoneInfo
 
     from cronsim import CronSim
 
-    start = datetime.fromtimestamp(minute * 60, ZoneInfo(time_zone))
-    found = next(CronSim(schedule, start, reverse=reverse), None)
-    return found.timestamp() if found is not None else None
+    zone = ZoneInfo(time_zone)
+    start = datetime.fromtimestamp(minute * 60, zone)
+    if reverse and start.fold:
+        # By the clock, times of the first pass come after the start.
+        start = datetime.fromtimestamp(minute * 60 + LONGEST_REPEAT, zone)
+    return (found.timestamp() for found in CronSim(schedule, start, reverse=reverse))

@@ -41,6 +41,28 @@ def test_last_and_next_time(schedule: str, zone: str, now: str, last: str, follo
     assert next_wake(times, at(f"2026-{now}")) == at(following)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "fired"),
+    [
+        ("30 2 * * *", ["00:30"]), ("0 2 * * *", ["00:00"]), ("0 3 * * *", ["02:00"]),
+        ("45 1-2 * * *", ["23:45", "00:45"]), ("30 * * * *", ["23:30", "00:30", "01:30"]),
+    ],
+)  # fmt: skip
+def test_in_an_hour_that_is_repeated_no_time_of_the_day_is(schedule: str, fired: list[str]) -> None:
+    times = [wakes(schedule, BERLIN)]
+    begin = at("2026-10-24T23:00")  # The clocks are put back from 3 to 2 at 1:00 UTC.
+    found: list[float] = []
+    for minute in range(0, 200, 5):
+        now = begin + 60 * minute
+        last, following = last_wake(times, now), next_wake(times, now)
+        assert following is not None
+        assert last <= now < following
+        found.append(last)
+    assert found == sorted(found)
+    seen = sorted({last for last in found if last >= begin})
+    assert [datetime.fromtimestamp(last, UTC).strftime("%H:%M") for last in seen] == fired
+
+
 def test_several_times_and_none() -> None:
     times = [wakes("0 6 * * *"), wakes("0 18 * * *")]
     assert last_wake(times, at("2026-01-05T12:00")) == at("2026-01-05T06:00")
