@@ -116,6 +116,8 @@ def _now(
         current = past.desired_replicas
     else:
         current = max(low, min(requested, high)) if requested else 0
+    if requested and not _may_sleep(spec):
+        current = max(low, 1, current)  # the spec was changed while the model slept
     if current == 0 and (requested == 0 or (past is not None and past.reason == YIELDED)):
         created = 0.0  # only a request starts a server
     after: float = spec.scale_to_zero_after or (math.inf if current else WAKE_SECONDS)
@@ -191,9 +193,17 @@ def _is_yielding(
 ) -> bool:
     """Whether the model has yielded and nothing wanted it since."""
     at = parse(past.yielded_at) if past.reason == YIELDED and not past.desired_replicas else None
-    if at is None:
+    if at is None or not _may_yield(spec):
         return False
-    return max(last_request(load, wake, now), wake_times.last_time(spec, past, now)) < at
+    return max(last_request(load, wake, now), wake_times.last_start(spec, past, now)) < at
+
+
+def _may_yield(spec: ModelSpec) -> bool:
+    return spec.yields_after is not None and not spec.min_replicas
+
+
+def _may_sleep(spec: ModelSpec) -> bool:
+    return spec.scale_to_zero_after is not None or _may_yield(spec)
 
 
 @dataclass(frozen=True, slots=True)

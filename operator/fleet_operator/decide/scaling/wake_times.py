@@ -18,11 +18,12 @@ def last_time(spec: ModelSpec, past: Scaling | None, now: float) -> float:
 
     Until an hour begins that the model is started for, that is now.
     """
-    moments = [last_wake(spec.wake_at, now)]
-    if spec.prewarm is not None and past is not None:
-        begun = [at for at in _hours(past.active_hours) if at - _ahead(spec) <= now]
-        moments.append(min(max(begun, default=0.0), now))
-    return max(moments)
+    return max(last_wake(spec.wake_at, now), min(_last_hour(spec, past, now), now))
+
+
+def last_start(spec: ModelSpec, past: Scaling | None, now: float) -> float:
+    """When a schedule last started the model (Unix time), 0 for never."""
+    return max(last_wake(spec.wake_at, now), _last_hour(spec, past, now) - _ahead(spec), 0.0)
 
 
 def next_time(spec: ModelSpec, active: Sequence[int], now: float) -> float | None:
@@ -45,6 +46,14 @@ def active_hours(
         for hour in known | {int(last_request // HOUR_SECONDS)}
         if oldest <= hour <= oldest + WEEK_HOURS
     )
+
+
+def _last_hour(spec: ModelSpec, past: Scaling | None, now: float) -> float:
+    """The beginning of the last hour that the model was started for, 0 for none."""
+    if spec.prewarm is None or past is None:
+        return 0.0
+    begun = (at for at in _hours(past.active_hours) if at - _ahead(spec) <= now)
+    return max(begun, default=0.0)
 
 
 def _hours(active: Sequence[int]) -> list[float]:

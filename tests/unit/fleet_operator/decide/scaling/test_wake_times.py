@@ -100,6 +100,17 @@ def test_a_model_starts_before_the_hours_of_last_week(
         assert found.requeue_after == after
 
 
+def test_a_model_that_yields_ahead_of_its_hour_does_not_start_again_for_it() -> None:
+    spec = {"yieldsAfter": 0, "prewarm": {"minutes": 10}}
+    yielded = {**ASLEEP, "reason": "Yielded", "yielded_to": "ns/a", "active_hours": [HOUR - 168]}
+    for minutes in (-8, -1, 0, 30):
+        past = {**yielded, "yielded_at": render(NOW - 9 * 60)}
+        assert decide(spec, past, NOW + 60 * minutes).reason == "Yielded"
+    earlier = {**yielded, "yielded_at": render(NOW - 11 * 60)}
+    assert decide(spec, earlier, NOW - 10 * 60 - 1).reason == "Yielded"
+    assert decide(spec, earlier, NOW - 10 * 60).replicas == 1
+
+
 def test_requests_of_this_week_start_nothing_this_week() -> None:
     spec = {"scaleToZeroAfter": 300, "prewarm": {"minutes": 60}}
     for hour in (HOUR - 1, HOUR - 24, HOUR - 167 + 1):
