@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from fleet_contract.blocks.wake import HOUR_SECONDS
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import Scaling
 from fleet_operator.decide.scaling import wake_times
@@ -157,7 +158,7 @@ def is_news(spec: ModelSpec, before: Load | None, after: Load | None) -> bool:
     """Whether a change of the load may change the target at once.
 
     The time of the last request is also read whenever the model is reconciled; it is news only
-    if it may wake the model.
+    if it may wake the model, or is in another hour, with `prewarm`.
     """
     if before is None or after is None:
         return before is not after
@@ -168,6 +169,8 @@ def is_news(spec: ModelSpec, before: Load | None, after: Load | None) -> bool:
     if (before.in_flight > 0) != (after.in_flight > 0):
         return True
     old, new = before.last_request or 0.0, after.last_request or 0.0
+    if spec.prewarm is not None and new // HOUR_SECONDS > old // HOUR_SECONDS:
+        return True
     return new - old >= _noted_seconds(spec)
 
 

@@ -255,6 +255,31 @@ def test_which_changes_of_the_load_are_news(
     assert is_news(ModelSpec.model_validate({"model": "m", **spec}), before, after) is news
 
 
+def test_the_first_request_of_an_hour_is_news_with_prewarm() -> None:
+    spec = ModelSpec.model_validate({"model": "m", "yieldsAfter": 60, "prewarm": {}})
+    for before, after, news in ((used(1), used(-1), True), (used(3), used(1), False)):
+        assert is_news(spec, before, after) is news
+    plain = ModelSpec.model_validate({"model": "m", "yieldsAfter": 60})
+    assert not is_news(plain, used(1), used(-1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "replicas"),
+    [
+        (AIM, 1), ({**AIM, "minReplicas": 2}, 2), ({"yieldsAfter": 9, "minReplicas": 1}, 1),
+        ({"yieldsAfter": 9}, 0), ({"scaleToZeroAfter": 60, "minReplicas": 1}, 0),
+        ({**AIM, "replicas": 0}, 0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("reason", ["Yielded", "Idle"])
+def test_a_model_that_sleeps_starts_when_its_spec_no_longer_lets_it(
+    reason: str, spec: dict[str, Any], replicas: int
+) -> None:
+    yielded = {"yielded_to": "ns/w", "yielded_at": render(NOW - 900)} if reason == "Yielded" else {}
+    past = Scaling(desired_replicas=0, reason=reason, **yielded)
+    assert decide(spec, QUIET, past).replicas == replicas
+
+
 def test_requeue_times() -> None:
     assert decide(IDLE, QUIET, was(1, active=100)).requeue_after == 200
     assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).requeue_after == 40
