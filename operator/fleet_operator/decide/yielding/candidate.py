@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleet_contract.status import ColdStart, Scaling
+from fleet_contract.status import ColdStart, Phase, Scaling
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.scaling import autoscale
 from fleet_operator.decide.scaling.autoscale import Load
@@ -12,6 +12,10 @@ from fleet_operator.decide.scaling.neighbours import Candidate
 from fleet_operator.decide.status import read_part
 from fleet_operator.pause import is_paused
 from fleet_operator.resources.views import PodView
+
+UNSCALED = frozenset({Phase.DEGRADED, Phase.CONFLICT, Phase.FAILED})
+"""Phases of models that may have a problem with which nothing is scaled: one that is chosen again
+and again would keep all others from being chosen."""
 
 
 def name_of(observed: Observed) -> str:
@@ -30,6 +34,8 @@ def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate
     if spec is None or spec.yields_after is None or spec.min_replicas:
         return None
     if not autoscale.is_on(spec) or is_paused(observed.model):
+        return None
+    if observed.status.get("phase") in UNSCALED:
         return None
     if not observed.pods or not all(pod.active and pod.ready for pod in observed.pods):
         return None

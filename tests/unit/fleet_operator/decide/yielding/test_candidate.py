@@ -64,6 +64,12 @@ def test_a_model_of_unknown_load_stays(observe: Observe, load: Load | None) -> N
         assert candidate(seen(observe), [load]) is None
 
 
+@pytest.mark.parametrize("phase", ["Degraded", "Conflict", "Failed"])
+def test_a_model_that_may_not_be_scaled_stays(observe: Observe, phase: str) -> None:
+    assert candidate(seen(observe, status={"phase": phase, "reason": "ApplyFailed"})) is None
+    assert candidate(seen(observe, status={"phase": "Ready", "reason": "Ready"})) is not None
+
+
 def test_a_paused_model_stays(observe: Observe) -> None:
     observed = seen(observe)
     meta = {**observed.model["metadata"], "annotations": {"modelfleet.dev/paused": "true"}}
