@@ -27,6 +27,8 @@ BUSY_DEPTH = 16
 """Models in work from which on the API server is left to them."""
 BUSY_SECONDS = 1.0
 """Pause before each Event meanwhile."""
+MESSAGE_BYTES = 1024
+"""The API server refuses longer messages. Source: pkg/apis/core/validation/events.go."""
 
 
 class EventWriter:
@@ -65,6 +67,8 @@ class EventWriter:
                 await self._api.create(EVENT, body)
             except KubeError as error:
                 log(logger, "event_refused", level=logging.WARNING, error=str(error))
+            except Exception:
+                logger.exception("event_broken")
 
 
 def manifest(observed: Observed, event: Event) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def manifest(observed: Observed, event: Event) -> dict[str, Any]:
         },
         "type": event.type,
         "reason": event.reason,
-        "message": event.message[:1024],
+        "message": event.message.encode()[:MESSAGE_BYTES].decode(errors="ignore"),
         "action": "Reconcile",
         "reportingComponent": FIELD_MANAGER,
         "reportingInstance": FIELD_MANAGER,

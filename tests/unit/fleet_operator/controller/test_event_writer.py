@@ -64,6 +64,18 @@ async def test_a_refused_event_is_not_retried(observe: Observe) -> None:
     assert len(api.asked) == 2
 
 
+async def test_the_writer_survives_an_unexpected_error(
+    observe: Observe, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Recorder()
+    api.refuse["Event"] = cast(ApiError, RuntimeError("closed"))
+    writer = EventWriter(cast(KubeClient, api), lambda: 0)
+    async with running(writer):
+        writer.add(observe(model()), ready(2))
+        await written(api, 2)
+    assert [record.msg for record in caplog.records] == ["event_broken"] * 2
+
+
 async def test_events_leave_a_busy_api_server_to_the_models(
     observe: Observe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,3 +110,5 @@ def test_an_event_is_about_the_resource(observe: Observe) -> None:
     assert made["involvedObject"]["uid"] == "uid-m"
     assert len(made["message"]) == 1024
     assert made["metadata"]["name"].startswith("m.")
+    longer = manifest(observe(model()), Event("Warning", "LoadFailed", "ä€" * 500))
+    assert len(longer["message"].encode()) == 1022  # of whole characters
