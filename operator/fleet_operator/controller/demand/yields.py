@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.decide.scaling.neighbours import Candidate, Neighbours
 from fleet_operator.decide.yielding.candidate import candidate, leaving
-from fleet_operator.resources.views import PodView
+from fleet_operator.resources.views import PodView, Raw
 
 
 class Yields:
@@ -63,9 +64,9 @@ class Yields:
         spec, raw = self._cache.spec(key), self._cache.models[key]
         if spec is None or not self._cache.model_pods(key):
             return None
-        scaling = (raw.get("status") or {}).get("scaling") or {}
         may_yield = spec.yields_after is not None and self._may_write(key[0])
-        return self._cache.observe(key) if may_yield or not scaling.get("desiredReplicas") else None
+        # Of most models neither: a snapshot of each, for each that waits, would take too long.
+        return self._cache.observe(key) if may_yield or _is_emptied(spec, raw) else None
 
     def _loads_by_fallback(self) -> dict[str, list[Load]]:
         """The loads of models with a fallback, by its id: it may be what serves their requests."""
@@ -79,3 +80,11 @@ class Yields:
                 for target in {spec.fallback, *self._cache.prefixed(raw, (spec.fallback,))}:
                     found.setdefault(target, []).append(load)
         return found
+
+
+def _is_emptied(spec: ModelSpec, raw: Raw) -> bool:
+    """Whether the model is to have no servers: by its autoscaling, else by its spec."""
+    scaling = (raw.get("status") or {}).get("scaling")
+    if scaling:
+        return not scaling.get("desiredReplicas")
+    return spec.stopped or spec.replicas == 0

@@ -84,8 +84,9 @@ def test_servers_that_leave_are_those_of_models_scaled_to_zero(fleet: Fleet) -> 
     yielded = {"desiredReplicas": 0, "reason": "Yielded", "yieldedTo": "ns/x"}
     fleet.model("b", replicas=0, status={"scaling": yielded})
     fleet.model("c")
-    assert [one.name for one in fleet.yields.neighbours(("ns", "w")).leaving] == ["a"]
-    assert {one.name for one in fleet.yields.neighbours(("ns", "x")).leaving} == {"a", "b"}
+    fleet.model("d", replicas=0, status={"phase": "Ready"}, stopped=True)
+    assert [one.name for one in fleet.yields.neighbours(("ns", "w")).leaving] == ["a", "d"]
+    assert [one.name for one in fleet.yields.neighbours(("ns", "x")).leaving] == ["a", "b", "d"]
 
 
 def test_an_order_holds_for_one_decision(fleet: Fleet) -> None:
