@@ -105,13 +105,17 @@ class Controller:
         Delayed where a write of a child failed for a transient reason: the status is kept, since
         nothing is wrong with the model.
         """
+        order = self._yields.take(key)
         try:
-            return await self._reconcile(key)
+            return await self._reconcile(key, order)
+        except Exception:
+            self._yields.restore(key, order)
+            raise
         finally:
             # After errors as well: a model that is gone must not keep its turn.
             self._turns.update(key)
 
-    async def _reconcile(self, key: Key) -> str:
+    async def _reconcile(self, key: Key, yields_to: str) -> str:
         observed = self._cache.observe(key)
         if observed is None:
             self._queue.forget(key)
@@ -121,7 +125,7 @@ class Controller:
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp") or not self._may_write(key[0]):
             return "unchanged"
-        observed, plan = await self._decide(key, self._yields.ordered(key, observed))
+        observed, plan = await self._decide(key, replace(observed, yields_to=yields_to))
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)

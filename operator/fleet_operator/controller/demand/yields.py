@@ -7,7 +7,6 @@ synchronous.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
@@ -27,11 +26,16 @@ class Yields:
         self._may_write = may_write
         self._orders: dict[Key, str] = {}
 
-    def ordered(self, key: Key, observed: Observed) -> Observed:
-        """With the model that this one should make room for, if any. An order holds for one
-        decision: one that cannot be followed is given again while it is still needed."""
-        order = self._orders.pop(key, "")
-        return replace(observed, yields_to=order) if order else observed
+    def take(self, key: Key) -> str:
+        """The model (namespace/name) that this one should make room for, "" for none. An order
+        holds for one decision: one that cannot be followed is given again while it is needed."""
+        return self._orders.pop(key, "")
+
+    def restore(self, key: Key, order: str) -> None:
+        """Put back an order whose decision could not be written: servers may be stopped already,
+        which only the status tells the next decision."""
+        if order:
+            self._orders.setdefault(key, order)
 
     def neighbours(self, key: Key) -> Neighbours:
         """The models that could make room for `key`."""

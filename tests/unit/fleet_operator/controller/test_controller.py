@@ -13,11 +13,13 @@ from fleet_operator.controller import controller as looping
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.controller import PASSING_SECONDS, Controller, Delayed
 from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide.decision import Decision
+from fleet_operator.decide.scaling.load import FleetLoad, RouterLoad
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from support.operator_objects import model, pod
+from support.operator_objects import NOW, model, pod
 from support.recording_api import Recorder
 
 KEY = ("ns", "m")
@@ -103,6 +105,35 @@ async def test_a_ready_status_is_written_at_once(
         await asyncio.sleep(0)
     assert ("create", "Event", "Ready") in api.asked
     events.cancel()
+
+
+async def test_a_model_that_yields_stays_stopped_after_a_failed_write_of_its_status(
+    controller: Controller, cache: ClusterCache, api: Api200, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put_model(model(yieldsAfter=0))
+    await controller.reconcile_one(KEY)
+    (deployment,) = (raw for raw in cache.observe(KEY).children.values()  # type: ignore[union-attr]
+                     if raw["kind"] == "Deployment")  # fmt: skip
+    cache.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
+    cache.load = FleetLoad({"uid-router": RouterLoad({}, NOW)})
+    await controller.reconcile_one(KEY)
+    order = Decision({}, yields=("/".join(KEY),))
+    controller._yields.decided(("ns", "w"), order)
+    write = api.patch_status
+
+    async def fail(*_: Any) -> dict[str, Any]:
+        raise ApiError(500, "InternalError", "no")
+
+    monkeypatch.setattr(api, "patch_status", fail)
+    with pytest.raises(ApiError):
+        await controller.reconcile_one(KEY)
+    monkeypatch.setattr(api, "patch_status", write)
+    await controller.reconcile_one(KEY)
+    assert statuses(api)[-2:] == ["Ready", "Yielded"]
+    observed = cache.observe(KEY)
+    assert observed is not None
+    assert observed.deployment is not None
+    assert observed.deployment["spec"]["replicas"] == 0
 
 
 async def test_state_that_must_persist_is_written_at_once(

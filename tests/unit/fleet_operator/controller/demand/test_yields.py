@@ -93,7 +93,15 @@ def test_an_order_holds_for_one_decision(fleet: Fleet) -> None:
     a, w = fleet.model("a", yieldsAfter=5), fleet.model("w")
     assert fleet.yields.decided(w, Decision({}, yields=("ns/a",))) == [a]
     assert fleet.yields.decided(w, Decision({})) == []
-    observed = fleet.cache.observe(a)
-    assert observed is not None
-    assert fleet.yields.ordered(a, observed).yields_to == "ns/w"
-    assert fleet.yields.ordered(a, observed) is observed
+    assert [fleet.yields.take(a), fleet.yields.take(a)] == ["ns/w", ""]
+
+
+def test_an_order_whose_decision_could_not_be_written_holds_for_the_next(fleet: Fleet) -> None:
+    a = fleet.model("a", yieldsAfter=5)
+    fleet.yields.restore(a, "")
+    assert fleet.yields.take(a) == ""
+    fleet.yields.restore(a, "ns/w")
+    assert fleet.yields.take(a) == "ns/w"
+    fleet.yields.decided(("ns", "x"), Decision({}, yields=("ns/a",)))
+    fleet.yields.restore(a, "ns/w")
+    assert fleet.yields.take(a) == "ns/x"  # the newer one
