@@ -15,6 +15,7 @@ from fleet_contract.status import Phase
 from fleet_kube.client import Json
 
 POLL_SECONDS = 1.0
+AUTOSCALING = ("targetInFlight", "scaleToZeroAfter", "yieldsAfter")
 ENDED = (Phase.FAILED, Phase.CONFLICT)
 FAILED_SECONDS = 5.0
 """How long a failure that may be that of before the patch is waited for to end."""
@@ -47,8 +48,8 @@ def scale_patch(item: Json, replicas: int) -> Json:
         raise ValueError(f"{name} is remote: it has no servers here")
     if is_autoscaled(_spec(item)):
         raise ValueError(
-            f"{name} is scaled by targetInFlight or scaleToZeroAfter, which overwrite `replicas`:"
-            " set its minReplicas and maxReplicas instead"
+            f"{name} is scaled by targetInFlight, scaleToZeroAfter or yieldsAfter, which overwrite"
+            " `replicas`: set its minReplicas and maxReplicas instead"
         )
     patch: dict[str, Any] = {"spec": {"replicas": replicas}}
     if (item.get("spec") or {}).get("stopped"):
@@ -58,7 +59,7 @@ def scale_patch(item: Json, replicas: int) -> Json:
 
 def is_autoscaled(spec: Json) -> bool:
     """Whether the operator computes the number of servers from the load."""
-    return any(spec.get(name) is not None for name in ("targetInFlight", "scaleToZeroAfter"))
+    return any(spec.get(name) is not None for name in AUTOSCALING)
 
 
 def is_ready(item: Json, servers: int) -> bool:

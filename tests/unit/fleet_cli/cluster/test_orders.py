@@ -41,8 +41,11 @@ def test_a_model_is_scaled_stopped_and_started(place: Place, cluster: Cluster) -
     assert len(cluster.patches) == 5  # it runs already
 
 
-def test_a_model_that_scales_itself_is_woken_and_not_scaled(place: Place, cluster: Cluster) -> None:
-    cluster.models = {"chat": model("chat", {"readyReplicas": 1}, scaleToZeroAfter=60)}
+@pytest.mark.parametrize("field", ["targetInFlight", "scaleToZeroAfter", "yieldsAfter"])
+def test_a_model_that_scales_itself_is_woken_and_not_scaled(
+    place: Place, cluster: Cluster, field: str
+) -> None:
+    cluster.models = {"chat": model("chat", {"readyReplicas": 1}, **{field: 60})}
     assert run(command.load_app, place, "chat", "--no-wait").exit_code == 0
     [patch] = cluster.patches
     assert patch["metadata"]["annotations"].keys() == {ANNOTATION_WAKE}
