@@ -35,7 +35,8 @@ def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate
         return None
     if not autoscale.is_on(spec) or is_paused(observed.model):
         return None
-    if observed.status.get("phase") in UNSCALED:
+    deleted = observed.model["metadata"].get("deletionTimestamp")
+    if deleted or observed.status.get("phase") in UNSCALED:
         return None
     if not observed.pods or not all(pod.active and pod.ready for pod in observed.pods):
         return None

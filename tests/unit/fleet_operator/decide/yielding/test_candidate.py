@@ -70,6 +70,12 @@ def test_a_model_that_may_not_be_scaled_stays(observe: Observe, phase: str) -> N
     assert candidate(seen(observe, status={"phase": "Ready", "reason": "Ready"})) is not None
 
 
+def test_a_model_that_is_being_deleted_is_left_alone(observe: Observe) -> None:
+    observed = seen(observe)
+    meta = {**observed.model["metadata"], "deletionTimestamp": render(NOW)}
+    assert candidate(replace(observed, model={**observed.model, "metadata": meta})) is None
+
+
 def test_a_paused_model_stays(observe: Observe) -> None:
     observed = seen(observe)
     meta = {**observed.model["metadata"], "annotations": {"modelfleet.dev/paused": "true"}}
