@@ -31,17 +31,19 @@ def write(
     seed: int = 0,
     *,
     pooling: gguf.PoolingType | None = None,
+    pre: str | None = None,
 ) -> Path:
     """Write the weights of `tiny_chat.write` with the same arguments to a GGUF file.
 
-    With `pooling` RANK it is a reranker of Qwen3's form.
+    With `pooling` RANK it is a reranker of Qwen3's form. `pre` is the name of another vocabulary's
+    way to divide a text into words.
     """
     family = config["model_type"]
     writer = gguf.GGUFWriter(path, family)
     write_shape(writer, config)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    write_tokenizer(writer, config)
+    write_tokenizer(writer, config, pre)
     names = gguf.get_tensor_name_map(architecture(family), config["num_hidden_layers"])
     tensors = tiny_chat.random_tensors(config, seed)
     if pooling is gguf.PoolingType.RANK:
@@ -86,7 +88,7 @@ def write_shape(writer: Any, config: Mapping[str, Any]) -> None:
         getattr(writer, f"add_{name}")(value)
 
 
-def write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
+def write_tokenizer(writer: Any, config: Mapping[str, Any], pre: str | None = None) -> None:
     """The tokenizer of tiny_chat, Llama's or Qwen's by `model_type`."""
     kind = "llama" if config["model_type"] == "llama" else "qwen"
     parts = json.loads(tiny_chat.tokenizer(kind).to_str())["model"]
@@ -98,7 +100,7 @@ def write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
         kinds[number] = gguf.TokenType.CONTROL if special else gguf.TokenType.NORMAL
     ends = config["eos_token_id"]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(PRE_TOKENIZERS[kind])
+    writer.add_tokenizer_pre(pre or PRE_TOKENIZERS[kind])
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(pair) for pair in parts["merges"]])

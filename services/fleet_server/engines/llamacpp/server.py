@@ -20,6 +20,7 @@ from typing import Any
 import xllamacpp
 
 from fleet_contract.errors import NotReady
+from fleet_server.engines.llamacpp.stacks import large_stacks
 from fleet_server.load_error import LoadError
 
 GONE = "The engine is stopping; please try again."
@@ -68,7 +69,8 @@ class EmbeddedServer:
         params.endpoint_slots = False
         params.endpoint_metrics = True
         try:
-            self._server: Any = xllamacpp.Server(params)
+            with large_stacks():
+                self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise LoadError(
