@@ -99,8 +99,10 @@ class LlamaChat:
             self._server = EmbeddedServer(params)
         model = self._server.get("/v1/models")["data"][0]["meta"]
         self.vocab_size: int = model["n_vocab"]
-        self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
         special = gguf_head.control_tokens(path)
+        self.vocabulary = LlamaVocabulary(
+            self._server, self.vocab_size, model["vocab_type"], special
+        )
         self._control = frozenset(special)
         props = self._server.get("/props")
         self._begin: str = props["bos_token"]

@@ -28,7 +28,7 @@ class LlamaEmbedding:
         self.vocab_size = self._model.vocab_size
         self.dimensions = self._model.width
         self.max_tokens = self._model.max_tokens
-        self.special_ids = self._model.around()
+        self.special_ids = self.vocabulary.around()
         self.prompts = spec.prompts
         if spec.dimensions not in (None, self.dimensions):
             raise LoadError(

@@ -81,7 +81,7 @@ class ImageReader:
     def prompt(self, text: str, images: Sequence[Any]) -> ImagePrompt:
         """The prompt of a rendered text and its `PIL.Image.Image`s. Raises BadRequest."""
         # llama.cpp tokenises the whole text: an invisible character has to part special tokens.
-        text = text.replace(SEAM, ZERO_WIDTH_SPACE)
+        text = self._vocabulary.tokenisable(text.replace(SEAM, ZERO_WIDTH_SPACE))
         if self._added and self._begin:
             text = text.removeprefix(self._begin)
         parts = text.split(self.marker)

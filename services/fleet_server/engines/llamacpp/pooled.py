@@ -65,17 +65,8 @@ class PooledModel:
         params.n_threads_http = CONNECTIONS
         server = EmbeddedServer(params)
         model = server.get("/v1/models")["data"][0]["meta"]
-        vocabulary = LlamaVocabulary(server, model["n_vocab"])
+        vocabulary = LlamaVocabulary(server, model["n_vocab"], model["vocab_type"])
         return cls(server, vocabulary, family, model["n_vocab"], model["n_embd"], longest)
-
-    def around(self) -> tuple[list[int], list[int]]:
-        """The special tokens before and after every text."""
-        whole = self.vocabulary.encode("a", add_special=True)
-        plain = self.vocabulary.encode("a", add_special=False)
-        for start in range(len(whole) - len(plain) + 1):
-            if whole[start : start + len(plain)] == plain:
-                return whole[:start], whole[start + len(plain) :]
-        return [], []
 
 
 def cut(token_ids: Sequence[int], closing: Sequence[int], length: int) -> list[int]:

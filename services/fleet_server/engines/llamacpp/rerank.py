@@ -97,7 +97,7 @@ class LlamaRerank:
         return self._model.server.post("/v1/rerank", body)
 
     def _plain(self, text: str) -> str:
-        return JOINER.join(self._special.parts(text))
+        return self.vocabulary.tokenisable(JOINER.join(self._special.parts(text)))
 
     def _pair(self, first: Sequence[int], query: str, document: str) -> Pair:
         second = self.vocabulary.encode(document, add_special=False, parse_special=False)

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
+from fleet_server.engines.llamacpp.long_runs import NOTHING, divided, spaced
 from fleet_server.engines.llamacpp.server import EmbeddedServer
+
+BPE = 2
+"""Of `enum llama_vocab_type` (llama.h): the only kind that divides texts with `std::regex`."""
 
 
 class LlamaVocabulary:
-    """A Vocabulary (fleet_server.protocols). Thread-safe."""
+    """A Vocabulary (fleet_server.protocols). Thread-safe.
 
-    def __init__(self, server: EmbeddedServer, size: int) -> None:
+    `kind` is its `vocab_type` in /v1/models; `special` are the texts of special tokens.
+    """
+
+    def __init__(
+        self, server: EmbeddedServer, size: int, kind: int = BPE, special: Iterable[str] = ()
+    ) -> None:
         self.size = size
+        self._divides = kind == BPE
+        words = sorted(filter(None, special), key=len, reverse=True)
+        self._whole = re.compile("|".join(map(re.escape, words))) if words else NOTHING
         self._server = server
         self._pieces: dict[int, bytes] = {}
 
     def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        parts = divided(text, self._whole) if self._divides else [text]
+        if len(parts) == 1:
+            return self._encode(text, add_special, parse_special)
+        before, after = self.around() if add_special else ([], [])
+        found = [self._encode(part, False, parse_special) for part in parts]
+        return [*before, *chain.from_iterable(found), *after]
+
+    def around(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and after every text."""
+        whole, plain = self._encode("a", True), self._encode("a", False)
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return whole[:start], whole[start + len(plain) :]
+        return [], []
+
+    def tokenisable(self, text: str) -> str:
+        """The text for routes of llama.cpp that tokenise it themselves."""
+        return spaced(text, self._whole) if self._divides else text
+
+    def _encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         options = {"add_special": add_special, "parse_special": parse_special, "with_pieces": True}
         found = self._server.post("/tokenize", {"content": text, **options})["tokens"]
         for each in found:

@@ -59,9 +59,9 @@ def small_stacks() -> None:
 
 
 @pytest.mark.parametrize(("text", "number", "kind", "source"), [
-    ("a", 1, "grammar", FORCED),
+    ("a", 100_000, "", ""), ("a", 1, "grammar", FORCED),
     ("a", 1, "json_schema", json.dumps(CHAIN)),
-], ids=["a long forced text", "a chain of references"])  # fmt: skip
+], ids=["a long word", "a long forced text", "a chain of references"])  # fmt: skip
 def test_a_caller_cannot_end_the_process(
     gguf: Path, text: str, number: int, kind: str, source: str
 ) -> None:
