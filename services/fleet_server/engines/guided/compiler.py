@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -89,17 +90,19 @@ class Grammar:
 
 class GrammarCompiler:
     """Compiles in threads of its own. Thread-safe. `white_space` are llguidance's options for that
-    of JSON."""
+    of JSON. `cpu_seconds` is the processor time that a format may take, None for no such limit."""
 
     def __init__(
         self,
         tokens: GuidedVocabulary,
         deadline: float = DEADLINE_SECONDS,
         white_space: Mapping[str, Any] = FLEXIBLE,
+        cpu_seconds: float | None = None,
     ) -> None:
         self._tokens = tokens
         self._white_space = white_space
         self._deadline = deadline
+        self._cpu_seconds = cpu_seconds
         self._tokenizer: Any = None
         self._known: OrderedDict[OutputFormat, Future[Grammar]] = OrderedDict()
         self._lock = threading.Lock()
@@ -122,12 +125,7 @@ class GrammarCompiler:
             # A copy: the cached one would keep the frames of every request that it is raised in.
             raise BadRequest(error.message, param=error.param, code=error.code) from None
         except TimeoutError:
-            raise BadRequest(
-                f"Compiling the schema takes longer than {self._deadline:g} seconds; use a simpler "
-                f"one.",
-                param=wanted.param,
-                code="schema_too_expensive",
-            ) from None
+            raise _too_expensive(self._deadline, wanted) from None
 
     def close(self) -> None:
         """End the threads after the schemas that they compile, and the masks."""
@@ -161,8 +159,12 @@ class GrammarCompiler:
         self._loaded()  # before the first request, which would wait for it
         while (item := self._work.get()) is not None:
             wanted, future = item
+            began = time.thread_time()
             try:
-                future.set_result(self._compiled(wanted))
+                made = self._compiled(wanted)
+                if self._cpu_seconds is not None and time.thread_time() - began > self._cpu_seconds:
+                    raise _too_expensive(self._cpu_seconds, wanted)
+                future.set_result(made)
             except BaseException as error:  # a panic in Rust is not an Exception
                 future.set_exception(error)
 
@@ -278,4 +280,12 @@ def _tokenizer(tokens: GuidedVocabulary) -> Any:
     wrapped = llguidance.TokenizerWrapper(_Wrapped(tokens))
     return llguidance.LLTokenizer(
         wrapped, n_vocab=len(tokens.pieces), eos_token=list(tokens.stop_ids)
+    )
+
+
+def _too_expensive(seconds: float, wanted: OutputFormat) -> BadRequest:
+    return BadRequest(
+        f"Compiling the schema takes longer than {seconds:g} seconds; use a simpler one.",
+        param=wanted.param,
+        code="schema_too_expensive",
     )

@@ -23,9 +23,10 @@ class SourceFormat:
     param: str
 
 
-def source_compiler() -> GrammarCompiler:
-    """Checks formats, within limits, with a vocabulary of single bytes."""
-    return GrammarCompiler(_byte_tokens(), white_space=SPACED)
+def source_compiler(cpu_seconds: float | None = None) -> GrammarCompiler:
+    """Checks formats, within limits, with a vocabulary of single bytes. `cpu_seconds` as in
+    GrammarCompiler."""
+    return GrammarCompiler(_byte_tokens(), white_space=SPACED, cpu_seconds=cpu_seconds)
 
 
 def _byte_tokens() -> GuidedVocabulary:

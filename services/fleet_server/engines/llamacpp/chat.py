@@ -48,6 +48,9 @@ NONE: Mapping[str, Path] = MappingProxyType({})
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
 """Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
+COMPILING_SECONDS = 0.5
+"""Processor time of a format. llama.cpp compiles it again for each request, while no sequence goes
+on."""
 MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 LLGUIDANCE = "%llguidance {}"
@@ -116,7 +119,7 @@ class LlamaChat:
         markers = [] if self._images is None else [self._images.marker]
         self._special = SpecialText([*special, *markers])
         self._visible = [text for text in special if MARKS.search(text)]
-        self._compiler = source_compiler()
+        self._compiler = source_compiler(COMPILING_SECONDS)
         self._known = KnownPrompts(self.max_concurrent)
         self._slice: int = params.n_batch
         self._turns = PromptTurns()

@@ -18,6 +18,7 @@ from fleet_server.engines.guided.compiler import (
     GrammarCompiler,
     GuidedVocabulary,
 )
+from fleet_server.engines.guided.elsewhere import source_compiler
 from fleet_server.protocols import FormatKind, OutputFormat
 
 SIZE = 260
@@ -164,6 +165,17 @@ def test_a_compilation_has_a_deadline_and_a_bounded_queue(compiler: GrammarCompi
         assert caught.value.code == "schema_too_expensive"
     with pytest.raises(QueueFull):
         compiler.compile(wanted({"const": -1}))
+
+
+def test_processor_time_has_a_limit_for_engines_that_compile_again() -> None:
+    compiler = source_compiler(0.2)
+    try:
+        with pytest.raises(BadRequest) as caught:
+            compiler.compile(OutputFormat("a?" * 5000, "the.place", FormatKind.REGEX))
+        assert (caught.value.code, caught.value.param) == ("schema_too_expensive", "the.place")
+        compiler.compile(wanted({"type": "object", "properties": {"a": {"type": "string"}}}))
+    finally:
+        compiler.close()
 
 
 GBNF = r"""root ::= list
