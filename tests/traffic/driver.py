@@ -81,7 +81,7 @@ class Driver:
         self._wait(enough, seconds, f"{count} more requests")
 
     def wait_for_end(self, seconds: float = 120.0) -> None:
-        """Wait until a limit of the plan was reached and all requests have ended. Raises Stalled."""
+        """Wait until a limit of the plan was reached and all requests ended. Raises Stalled."""
         self._wait(lambda: self._done, seconds, "end")
 
     def wait_for_running(self, count: int = 1, seconds: float = 60.0) -> None:
