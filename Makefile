@@ -30,10 +30,10 @@ include $(wildcard images.mk chart.mk)
 
 # Three of these run at once on two cores: tests wait for processes, pods and timeouts for half of
 # their time. The longest two start first, and beside them, while Go compiles, tests that measure no
-# time. Attacks are last: they compare a fleet with itself on a quiet machine.
+# time. Attacks are last: they compare a fleet with itself, beside few others.
 CLUSTERS := $(wildcard tests/cluster)
-SUITES := $(CLUSTERS:%=test-node-tier) test-fleets test-code test-integration \
-	$(CLUSTERS:%=test-api-tier) test-hostile
+SUITES := $(CLUSTERS:%=test-node-tier) test-fleets test-code $(CLUSTERS:%=test-api-tier) \
+	test-integration test-hostile
 AT_ONCE := 3
 
 help: ## Show this

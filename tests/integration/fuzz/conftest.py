@@ -20,7 +20,7 @@ from integration.fuzz.processes import ENVIRON, check_no_traceback, running
 from support.ports import free_port
 from support.waiting import until
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "30"))
 """Examples for each test; a thousand take some minutes."""
 KEPT = 400
 """Number of requests that are kept to be sent again."""

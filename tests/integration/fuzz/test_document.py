@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from integration.fuzz import bodies, openapi_checks
 from integration.fuzz.processes import running
 
-EXAMPLES = max(5, int(os.environ.get("FUZZ_EXAMPLES", "60")) // 10)
+EXAMPLES = max(5, int(os.environ.get("FUZZ_EXAMPLES", "30")) // 10)
 """Random examples for each operation, besides those at the boundaries of its schema."""
 TIMEOUT_SECONDS = 60.0
 CHECKS = [
