@@ -121,10 +121,9 @@ def _resting(target: Target) -> PhaseDecision:
         return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
     scaling = target.scaling
     if target.reason == YIELDED and scaling is not None:
-        message = f"The model was idle and stopped for {scaling.yielded_to}; the next request"
-        return PhaseDecision(
-            Phase.SCALED_TO_ZERO, "Yielded", f"{message} starts a server.", settled=True
-        )
+        ended = f"The model was idle and stopped for {scaling.yielded_to}"
+        message = f"{ended}; the next request starts a server."
+        return PhaseDecision(Phase.SCALED_TO_ZERO, YIELDED, message, settled=True)
     message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 
