@@ -64,9 +64,15 @@ def is_autoscaled(spec: Json) -> bool:
 
 def is_ready(item: Json, servers: int) -> bool:
     """Whether the operator has seen the spec, and has as many ready servers."""
-    meta, status = item["metadata"], item.get("status") or {}
-    seen = status.get("observedGeneration", -1) >= meta.get("generation", 0)
-    return bool(seen and status.get("readyReplicas", 0) >= servers and _settled(status, servers))
+    status = item.get("status") or {}
+    enough = status.get("readyReplicas", 0) >= servers
+    return _is_seen(item) and enough and _settled(status, servers)
+
+
+def _is_seen(item: Json) -> bool:
+    """Whether the status is that of the current spec."""
+    status = item.get("status") or {}
+    return bool(status.get("observedGeneration", -1) >= item["metadata"].get("generation", 0))
 
 
 def _settled(status: Json, servers: int) -> bool:
@@ -115,9 +121,8 @@ async def _wait(session: Session, item: Json, servers: int, show: Show) -> None:
     began = time.monotonic()
     while not is_ready(item, servers):
         status = item.get("status") or {}
-        seen = status.get("observedGeneration", -1) >= meta.get("generation", 0)
         late = time.monotonic() - began > FAILED_SECONDS
-        if servers and seen and late and status.get("phase") in ENDED:
+        if servers and late and _is_seen(item) and status.get("phase") in ENDED:
             raise ValueError(f"{meta['name']} has failed: {reason_of(status)}")
         text = reason_of(status)
         if text and text != shown:
