@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def use(url: str, letter: str, model: str, number: int, speech: bytes) -> None:
     else:
         form = (
             f"--{BOUNDARY}\r\ncontent-disposition: form-data; name=model\r\n\r\n{model}\r\n"
-            f"--{BOUNDARY}\r\ncontent-disposition: form-data; name=file; filename=a.ogg\r\n\r\n"
+            f"--{BOUNDARY}\r\ncontent-disposition: form-data; "
+            'name="file"; filename="a.ogg"\r\n\r\n'
         ).encode() + speech + f"\r\n--{BOUNDARY}--\r\n".encode()  # fmt: skip
         kind = f"multipart/form-data; boundary={BOUNDARY}"
         lean.exchange(url, "/v1/audio/transcriptions", iter([form] * (number // 10)), 1, kind)
@@ -75,7 +77,10 @@ def use(url: str, letter: str, model: str, number: int, speech: bytes) -> None:
 def row(when: str, pid: int) -> list[Any]:
     """Sums over the process and its children."""
     root = psutil.Process(pid)
-    found = [kib(each.pid) for each in (root, *root.children(recursive=True))]
+    found = []
+    for each in (root, *root.children(recursive=True)):
+        with suppress(OSError, LookupError):  # one that has ended
+            found.append(kib(each.pid))
     sums = {name: sum(each[name] for each in found) // MIB for name in found[0]}
     return [when, len(found), sums["Rss"], sums["Pss"], sums["Anonymous"]]
 
@@ -96,7 +101,7 @@ def main() -> None:
         settings = {"MODELS_DIR": str(Path(folder) / "models"), "MEMORY_BUDGET": BUDGET}
         with stack.process(command, settings) as pid:
             url = f"http://127.0.0.1:{port}"
-            stack.await_status(f"{url}/readyz")
+            stack.await_status(f"{url}/readyz", pid=pid)
             for letter, model in models:
                 use(url, letter, model, 10, sample.read_bytes())
             listed = orjson.loads(stack.await_status(f"{url}/v1/models"))["data"]

@@ -7,6 +7,7 @@ which are parsed and checked after the measurement.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,23 +17,35 @@ from urllib.parse import urlsplit
 import uvloop
 
 LAST_CHUNK = b"0\r\n\r\n"
+TEXT = re.compile(rb'"content": ?"[^"]')
+"""In the first event of a stream that has text."""
+MOST_SECONDS = 3600
+"""Limit of an exchange, so that a server that hangs does not stop a benchmark for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The bodies of all responses in order of their end, and the total seconds."""
+    """The bodies of all responses in order of their end, the total seconds, and for each stream
+    with text the seconds from its request to its first text."""
 
     answers: list[bytes]
     seconds: float
+    firsts: list[float]
 
 
 class Client(asyncio.Protocol):
     """One connection; it sends the next of `left` after each response."""
 
-    def __init__(self, head: bytes, left: Iterator[bytes], answers: list[bytes]) -> None:
+    def __init__(
+        self, head: bytes, left: Iterator[bytes], answers: list[bytes], firsts: list[float]
+    ) -> None:
         self._head = head
         self._left = left
         self._answers = answers
+        self._firsts = firsts
+        self._sent = 0.0
+        self._waits = False
+        """For the first text."""
         self._parts: list[bytes] = []
         self._missing = -1
         """Remaining bytes of the response: -1 before its head, -2 for chunked encoding."""
@@ -52,6 +65,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
             return
         self._parts, self._missing = [], -1
+        self._sent, self._waits = time.perf_counter(), True
         self._transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
 
     def data_received(self, data: bytes) -> None:
@@ -69,6 +83,9 @@ class Client(asyncio.Protocol):
             self._missing = content_length(head)
         self._parts.append(data)
         if self._missing == -2:
+            if self._waits and TEXT.search(b"".join(self._parts)):
+                self._waits = False
+                self._firsts.append(time.perf_counter() - self._sent)
             whole = data if len(data) >= 7 else b"".join(self._parts[-8:])
             ended = whole.endswith(b"\r\n" + LAST_CHUNK)
         else:
@@ -105,7 +122,7 @@ async def post_all(
 ) -> Exchange:
     """Post all `bodies`, with media type `kind`, from `clients` connections.
 
-    Raises RuntimeError for any status except 200.
+    Raises RuntimeError for any status except 200, and TimeoutError.
     """
     split = urlsplit(url)
     assert split.hostname is not None
@@ -113,18 +130,19 @@ async def post_all(
     head = (
         f"POST {path} HTTP/1.1\r\nhost: {split.netloc}\r\ncontent-type: {kind}\r\ncontent-length: "
     ).encode()
-    left, answers = iter(bodies), list[bytes]()
+    left, answers, firsts = iter(bodies), list[bytes](), list[float]()
     loop = asyncio.get_running_loop()
     made = [
-        (await loop.create_connection(lambda: Client(head, left, answers), split.hostname,
+        (await loop.create_connection(lambda: Client(head, left, answers, firsts), split.hostname,
                                       split.port))[1]
         for _ in range(clients)
     ]  # fmt: skip
     started = time.perf_counter()
     for client in made:
         client.send_next()
-    await asyncio.gather(*(client.ended for client in made))
-    return Exchange(answers, time.perf_counter() - started)
+    async with asyncio.timeout(MOST_SECONDS):
+        await asyncio.gather(*(client.ended for client in made))
+    return Exchange(answers, time.perf_counter() - started, firsts)
 
 
 def exchange(

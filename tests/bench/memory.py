@@ -85,7 +85,7 @@ def rows(
     command = [sys.executable, "-m", "fleet_server", "--port", str(port)]
     with stack.process(command, encode(spec) | settings | environ) as pid:
         url = f"http://127.0.0.1:{port}"
-        stack.await_status(f"{url}/readyz")
+        stack.await_status(f"{url}/readyz", pid=pid)
         time.sleep(3)
         yield row(name, "ready", pid)
         send(url, number)

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+REPOSITORY = Path(__file__).parents[2]
+SERVICES = str(REPOSITORY / "services")
+"""The code to be measured, also in an environment that was made in another checkout."""
+sys.path[:0] = [SERVICES, str(REPOSITORY / "tests")]
 
 from fleet_bench.load import Run, Workload, run
 from fleet_bench.settings import BenchSettings
@@ -67,11 +70,12 @@ def weights(spec: ModelSpec) -> Path:
 
 @contextmanager
 def process(command: list[str], environ: dict[str, str] | None = None) -> Iterator[int]:
-    """Run a child whose output is printed if it fails; its process id."""
+    """Run a child with SERVICES, whose output is printed if it fails; its process id."""
+    paths = os.pathsep.join(filter(None, [SERVICES, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
-            command, env={**os.environ, **(environ or {})}, stdout=log, stderr=log,
-            start_new_session=True,
+            command, env={**os.environ, "PYTHONPATH": paths, **(environ or {})}, stdout=log,
+            stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
             yield child.pid
@@ -100,13 +104,17 @@ def get(url: str) -> tuple[int, bytes] | None:
         return None
 
 
-def await_status(url: str, status: int = 200, seconds: float = START_SECONDS) -> bytes:
-    """Wait until `url` returns `status`, and return the body."""
+def await_status(
+    url: str, status: int = 200, seconds: float = START_SECONDS, pid: int | None = None
+) -> bytes:
+    """Wait until `url` returns `status`, and return the body; not once the child `pid` has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = get(url)
         if found is not None and found[0] == status:
             return found[1]
+        if pid is not None and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            raise SystemExit(f"The process of {url} has ended")
         time.sleep(0.01)
     raise SystemExit(f"{url} did not answer with {status} in {seconds:g} s")
 
@@ -130,9 +138,9 @@ def server(spec: ModelSpec, settings: dict[str, str] | None = None) -> Iterator[
     environ = encode(spec) | {"MODELS_DIR": str(models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
     environ |= settings or {}
     command = [sys.executable, "-m", "fleet_server", "--port", str(port)]
-    with process(command, environ):
+    with process(command, environ) as pid:
         url = f"http://127.0.0.1:{port}"
-        await_status(f"{url}/readyz")
+        await_status(f"{url}/readyz", pid=pid)
         yield url
 
 

@@ -8,8 +8,6 @@ are random, in the shape of a real model. On a GPU: `--device cuda --shapes llam
 from __future__ import annotations
 
 import argparse
-import asyncio
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import stack
+import streams
 from shapes import SHAPES, write
 
-from fleet_bench.chat import Chat
-from fleet_bench.summary import Summary, summarise
 from fleet_contract.cpus import available_cpus
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
@@ -42,8 +39,8 @@ def ours(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[s
     })  # fmt: skip
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "fleet_server", "--port", url.rpartition(":")[2]]
-    with stack.process(command, encode(spec)):
-        stack.await_status(f"{url}/readyz")
+    with stack.process(command, encode(spec)) as pid:
+        stack.await_status(f"{url}/readyz", pid=pid)
         yield url
 
 
@@ -62,58 +59,25 @@ def theirs(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator
         command += ["--enforce-eager", "--kv-cache-memory-bytes", str(int(kv_gib * (1 << 30)))]
         environ |= {
             "TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(available_cpus()),
+            "OMP_NUM_THREADS": str(available_cpus()), "OMP_WAIT_POLICY": "passive",
         }  # fmt: skip
     else:
         command += ["--gpu-memory-utilization", str(GPU_MEMORY)]
-    with stack.process(command, environ):
-        stack.await_status(f"{url}/health")
+    with stack.process(command, environ) as pid:
+        stack.await_status(f"{url}/health", pid=pid)
         yield url
 
 
-async def measure(url: str, at_once: int, each: int, first: int) -> Summary:
-    load = stack.plan(url, NAME, at_once * each, at_once)
-    workload = Chat(load, None, words=20, max_tokens=stack.NEW_TOKENS, temperature=0)
-    return summarise(await stack.measured(load, workload, first))
-
-
 def compare(shape: str, options: argparse.Namespace) -> list[list[Any]]:
-    levels = [int(text) for text in options.levels.split(",")]
-    found: dict[tuple[str, int], list[Summary]] = {}
+    levels = [int(level) for level in options.levels.split(",")]
+    load = streams.Load(levels, options.each, options.rounds)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         write(folder, SHAPES[shape])
         shared = (folder, options.device, max(levels), options.kv_gib)
         with ours(*shared) as own, theirs(*shared) as other:
-            servers = {"ours": own, "theirs": other}
-            number = 0
-            for turn in range(options.rounds + 1):  # the first one is the warm-up
-                for at_once in levels:
-                    for name, url in servers.items():
-                        number += 1
-                        summary = asyncio.run(
-                            measure(url, at_once, options.each if turn else 1, 100_000 * number)
-                        )
-                        if turn:
-                            found.setdefault((name, at_once), []).append(summary)
-    return [row(shape, at_once, found) for at_once in levels]
-
-
-def row(shape: str, at_once: int, found: dict[tuple[str, int], list[Summary]]) -> list[Any]:
-    speed, first = (
-        {
-            name: statistics.median(value(summary) for summary in found[name, at_once])
-            for name in ("ours", "theirs")
-        }
-        for value in (
-            lambda summary: summary.tokens_per_second or 0.0,
-            lambda summary: 1000 * summary.first_token.p50 if summary.first_token else 0.0,
-        )
-    )
-    return [
-        f"{shape}, {at_once} at once", round(speed["ours"], 1), round(speed["theirs"], 1),
-        f"{speed['ours'] / speed['theirs']:.2f}", round(first["ours"]), round(first["theirs"]),
-    ]  # fmt: skip
+            rows = streams.compare(own, other, NAME, load)
+    return [[f"{shape}, {first}", *rest] for first, *rest in rows]
 
 
 def main() -> None:
@@ -127,9 +91,8 @@ def main() -> None:
     parse.add_argument("--json", action="store_true")
     options = parse.parse_args()
     rows = [each for shape in options.shapes.split(",") for each in compare(shape, options)]
-    columns = ["load", "ours tokens/s", "vllm serve tokens/s", "ratio", "ours first token ms",
-               "vllm serve first token ms"]  # fmt: skip
-    stack.show("engine: vllm and vLLM's own server", columns, rows, as_json=options.json)
+    title = "engine vllm and vLLM's own server (medians of the rounds)"
+    stack.show(title, streams.COLUMNS, rows, as_json=options.json)
 
 
 if __name__ == "__main__":
