@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,11 +34,24 @@ class Exchange:
 
 
 class Client(asyncio.Protocol):
-    """One connection; it sends the next of `left` after each response."""
+    """One connection at a time; it sends the next of `left` after each response.
+
+    A server may close a connection after a response. The next request is then sent once more, over
+    a new connection, unless a part of its response has arrived.
+    """
 
     def __init__(
-        self, head: bytes, left: Iterator[bytes], answers: list[bytes], firsts: list[float]
+        self,
+        connect: Callable[[Client], Awaitable[Any]],
+        head: bytes,
+        left: Iterator[bytes],
+        answers: list[bytes],
+        firsts: list[float],
     ) -> None:
+        self._connect = connect
+        self._body: bytes | None = None
+        self._is_new = True
+        """Whether the connection has had no response yet."""
         self._head = head
         self._left = left
         self._answers = answers
@@ -55,20 +68,38 @@ class Client(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ended.done():
+        if self.ended.done():
+            return
+        if self._is_new or self._missing != -1 or self._parts:
             self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
+        else:
+            self._reconnecting = asyncio.ensure_future(self._send_again())
+
+    async def _send_again(self) -> None:
+        self._is_new = True
+        try:
+            await self._connect(self)
+        except OSError as error:
+            self.ended.set_exception(error)
+        else:
+            self._send()
 
     def send_next(self) -> None:
-        body = next(self._left, None)
-        if body is None:
+        self._body = next(self._left, None)
+        if self._body is None:
             self.ended.set_result(None)
             self._transport.close()
             return
         self._parts, self._missing = [], -1
         self._sent, self._waits = time.perf_counter(), True
-        self._transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
+        self._send()
+
+    def _send(self) -> None:
+        assert self._body is not None
+        self._transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(self._body), self._body))
 
     def data_received(self, data: bytes) -> None:
+        self._is_new = False
         if self._missing == -1:
             data = b"".join([*self._parts, data])
             head, found, rest = data.partition(b"\r\n\r\n")
@@ -131,12 +162,14 @@ async def post_all(
         f"POST {path} HTTP/1.1\r\nhost: {split.netloc}\r\ncontent-type: {kind}\r\ncontent-length: "
     ).encode()
     left, answers, firsts = iter(bodies), list[bytes](), list[float]()
-    loop = asyncio.get_running_loop()
-    made = [
-        (await loop.create_connection(lambda: Client(head, left, answers, firsts), split.hostname,
-                                      split.port))[1]
-        for _ in range(clients)
-    ]  # fmt: skip
+    address = split.hostname, split.port
+
+    async def connect(client: Client) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: client, *address)
+
+    made = [Client(connect, head, left, answers, firsts) for _ in range(clients)]
+    for client in made:
+        await connect(client)
     started = time.perf_counter()
     for client in made:
         client.send_next()
