@@ -38,7 +38,7 @@ from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.decide.traffic import canary
 from fleet_operator.decide.yielding import room as rooms
-from fleet_operator.decide.yielding.candidate import candidate
+from fleet_operator.decide.yielding.candidate import may_yield_now
 from fleet_operator.names import ANNOTATION_APPLIED, LABEL_TEMPLATE
 from fleet_operator.pause import PAUSED, Pause, is_paused
 from fleet_operator.resources import children, permissions
@@ -121,7 +121,6 @@ def reconcile(observed: Observed) -> Decision:
 def _target(observed: Observed) -> autoscale.Target:
     spec = observed.resolution.spec
     meta, past = observed.model["metadata"], read_part(Scaling, observed.status.get("scaling"))
-    own = candidate(observed) if observed.yields_to else None
     if spec is None:
         return autoscale.Target(_present_replicas(observed), "Fixed", past)
     if is_paused(observed.model) and spec.engine is not Engine.REMOTE:
@@ -137,7 +136,7 @@ def _target(observed: Observed) -> autoscale.Target:
         observed.settings.scale_down_delay,
         any(_is_starting(pod, observed) for pod in observed.pods if pod.active),
         # It may have got requests since it was chosen.
-        observed.yields_to if own is not None and own.may_yield(observed.now) else "",
+        observed.yields_to if observed.yields_to and may_yield_now(observed) else "",
     )
 
 

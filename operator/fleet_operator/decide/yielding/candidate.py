@@ -63,6 +63,26 @@ def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate
     )  # fmt: skip
 
 
+def may_yield_now(observed: Observed) -> bool:
+    """Whether the model's servers may be stopped now for another one, or are stopped already by the
+    same decision: its Deployment is scaled before its status is written, which may fail."""
+    if _is_emptied(observed):
+        load = observed.load
+        return load is None or not load.in_flight
+    own = candidate(observed)
+    return own is not None and own.may_yield(observed.now)
+
+
+def _is_emptied(observed: Observed) -> bool:
+    """Whether the Deployment of a model that may yield has no replicas, but its status has."""
+    spec, deployment = observed.resolution.spec, observed.deployment
+    if spec is None or spec.yields_after is None or spec.min_replicas:
+        return False
+    past = read_part(Scaling, observed.status.get("scaling"))
+    scaled = deployment is not None and deployment.get("spec", {}).get("replicas") == 0
+    return scaled and (past is None or past.desired_replicas > 0)
+
+
 def leaving(observed: Observed, name: str) -> tuple[PodView, ...]:
     """The servers of a model that is being scaled to zero, whose place `name` may take."""
     deployment = observed.deployment

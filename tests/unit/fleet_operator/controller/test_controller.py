@@ -114,7 +114,8 @@ async def test_a_model_that_yields_stays_stopped_after_a_failed_write_of_its_sta
     await controller.reconcile_one(KEY)
     (deployment,) = (raw for raw in cache.observe(KEY).children.values()  # type: ignore[union-attr]
                      if raw["kind"] == "Deployment")  # fmt: skip
-    cache.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
+    template = deployment["metadata"]["labels"][LABEL_TEMPLATE]
+    cache.put_pod(pod(ready=True, template=template))
     cache.load = FleetLoad({"uid-router": RouterLoad({}, NOW)})
     await controller.reconcile_one(KEY)
     order = Decision({}, yields=("/".join(KEY),))
@@ -128,6 +129,7 @@ async def test_a_model_that_yields_stays_stopped_after_a_failed_write_of_its_sta
     with pytest.raises(ApiError):
         await controller.reconcile_one(KEY)
     monkeypatch.setattr(api, "patch_status", write)
+    cache.put_pod(pod(ready=True, template=template, deleting=True))
     await controller.reconcile_one(KEY)
     assert statuses(api)[-2:] == ["Ready", "Yielded"]
     observed = cache.observe(KEY)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.scaling.autoscale import Load
-from fleet_operator.decide.yielding.candidate import candidate, leaving
+from fleet_operator.decide.yielding.candidate import candidate, leaving, may_yield_now
+from fleet_operator.resources.views import PodView
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW, model, pod, settings_of
 from support.operator_states import settled
@@ -132,3 +133,30 @@ def test_pods_that_have_ended_are_no_servers(observe: Observe) -> None:
     observed = seen(observe)
     ended = observe(model(), [pod("ended", phase="Succeeded")]).pods
     assert candidate(replace(observed, pods=(*observed.pods, *ended))) is None
+
+
+@pytest.mark.parametrize("pods", [(), ({"ready": True, "deleting": True},)])
+@pytest.mark.parametrize(
+    ("spec", "status", "load", "expected"),
+    [
+        ({}, {}, QUIET, True),
+        ({}, {}, None, True),
+        ({}, {"scaling": {"desiredReplicas": 1, "reason": "Load"}}, QUIET, True),
+        ({}, {}, Load(1, NOW, complete=True), False),  # a request came meanwhile
+        ({}, {"scaling": {"desiredReplicas": 0, "reason": "Idle"}}, QUIET, False),
+        ({"yieldsAfter": None}, {}, QUIET, False),
+        ({"minReplicas": 1}, {}, QUIET, False),
+    ],
+)
+def test_servers_that_were_stopped_without_a_status_stay_so(
+    observe: Observe, pods: Any, spec: Any, status: Any, load: Load | None, expected: bool
+) -> None:
+    """The write of the Deployment was followed by a failed one of the status."""
+    observed = seen(observe, spec, status=status, load=load)
+    ref = Ref("Deployment", "m")
+    found = observed.children[ref]
+    emptied = {ref: {**found, "spec": {**found["spec"], "replicas": 0}}}
+    views = tuple(PodView.parse(pod(f"m-{at}", **each)) for at, each in enumerate(pods))
+    observed = replace(observed, pods=views, children={**observed.children, **emptied})
+    assert may_yield_now(observed) is expected
+    assert not may_yield_now(replace(observed, children={}))
