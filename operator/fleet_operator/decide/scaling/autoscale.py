@@ -112,7 +112,8 @@ def _now(
         return Target(requested, "Fixed" if requested else "Zero")
     low, high = _bounds(spec, requested)
     if past is not None and _is_yielding(spec, load, past, wake, now):
-        return Target(0, YIELDED, past.model_copy(update={"room_at": None}))
+        kept = past.model_copy(update={"room_at": None})
+        return Target(0, YIELDED, kept, _seconds_until(past.yielded_at, now))
     if past is not None:
         current = past.desired_replicas
     else:
@@ -130,7 +131,7 @@ def _now(
             desired_replicas=0, reason=YIELDED, last_active_time=activity.noted,
             yielded_to=yields_to, yielded_at=render(now + 1),
         )  # fmt: skip
-        return Target(0, YIELDED, scaling)
+        return Target(0, YIELDED, scaling, _seconds_until(scaling.yielded_at, now))
     complete = load is not None and load.complete
     # A router that does not respond may have requests in flight, so no server is removed.
     if activity.idle and (current == 0 or (complete and not starting)):
@@ -199,6 +200,13 @@ def _is_yielding(
     if at is None or not _may_yield(spec):
         return False
     return max(last_request(load, wake, now), wake_times.last_start(spec, past, now)) < at
+
+
+def _seconds_until(time: str | None, now: float) -> float | None:
+    """Seconds until an RFC 3339 time, None after it. A model that yields is decided again then: a
+    request that came before is no news afterwards."""
+    left = (parse(time) or 0.0) - now
+    return left if left > 0 else None
 
 
 def _may_yield(spec: ModelSpec) -> bool:

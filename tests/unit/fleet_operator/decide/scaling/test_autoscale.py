@@ -350,3 +350,18 @@ def test_without_a_maximum_a_model_has_the_servers_it_asks_for(
     spec: dict[str, Any], most: int
 ) -> None:
     assert decide({"targetInFlight": 1, **spec}, used(0, 100)).replicas == most
+
+
+def test_a_model_that_yields_is_decided_again_once_requests_wake_it() -> None:
+    """Its time is up to a second ahead; a request that came before is no news later."""
+    spec = ModelSpec.model_validate({"model": "m", "yieldsAfter": 30})
+    now = NOW + 0.25
+    first = target(spec, QUIET, was(1), None, CREATED, now, 60, yields_to="ns/w")
+    assert (first.replicas, first.requeue_after) == (0, 0.75)
+    held = Load(1, now + 0.5, complete=True)
+    early = target(spec, held, first.scaling, None, CREATED, now + 0.5, 60)
+    assert (early.replicas, early.requeue_after) == (0, 0.25)
+    assert not is_news(spec, held, held)
+    assert target(spec, held, early.scaling, None, CREATED, now + 0.75, 60).replicas == 1
+    quiet = target(spec, QUIET, early.scaling, None, CREATED, now + 0.75, 60)
+    assert (quiet.replicas, quiet.requeue_after) == (0, None)
