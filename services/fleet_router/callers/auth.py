@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet_contract.errors import Forbidden, Unauthorized
+from fleet_contract.errors import Forbidden, RateLimited, Unauthorized
 from fleet_router.callers.keys import Key, Keys, parse
 from fleet_router.callers.quota import Quota
 from fleet_router.callers.request_record import RequestRecord
@@ -84,6 +84,17 @@ class Auth:
             raise Unauthorized("Invalid API key.")
         return self._quotas[key.name]
 
+    def check(self, quota: Quota | None, model: str, images: int, record: RequestRecord) -> None:
+        """Raises Forbidden and RateLimited if `admitted` would, and counts nothing."""
+        if quota is None:
+            return
+        _check_model(quota, model)
+        try:
+            quota.check(images)
+        except RateLimited:
+            record.limit_headers = quota.headers()
+            raise
+
     @contextmanager
     def admitted(
         self, quota: Quota | None, model: str, images: int, record: RequestRecord
@@ -92,10 +103,7 @@ class Auth:
         if quota is None:
             yield
             return
-        if not quota.key.may_use(model):
-            raise Forbidden(
-                f"This API key may not use {model!r}.", param="model", code="model_not_allowed"
-            )
+        _check_model(quota, model)
         try:
             quota.admit(images)
         finally:
@@ -105,6 +113,14 @@ class Auth:
             yield
         finally:
             quota.release(record.usage)
+
+
+def _check_model(quota: Quota, model: str) -> None:
+    """Raises Forbidden."""
+    if not quota.key.may_use(model):
+        raise Forbidden(
+            f"This API key may not use {model!r}.", param="model", code="model_not_allowed"
+        )
 
 
 def _renewed(old: Quota | None, key: Key) -> Quota:

@@ -71,8 +71,8 @@ class Quota:
         self.audio = bucket(limits.audio_seconds_per_minute)
         self.images = bucket(limits.images_per_minute)
 
-    def admit(self, images: int) -> None:
-        """Admit one request; `release` must follow. Raises RateLimited with `retry_after`."""
+    def check(self, images: int) -> None:
+        """Raises RateLimited with `retry_after` if `admit` would."""
         limit = self.key.limits.concurrent_requests
         if limit is not None and self.running >= limit:
             raise RateLimited(
@@ -93,6 +93,10 @@ class Quota:
                     f"This key's limit of {bucket.limit} {what} per minute is reached.",
                     retry_after=seconds,
                 )
+
+    def admit(self, images: int) -> None:
+        """Admit one request; `release` must follow. Raises as `check`."""
+        self.check(images)
         self.running += 1
         if self.requests is not None:
             self.requests.take(1)

@@ -17,7 +17,7 @@ from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.transcription import Transcriber, needs_transcription, speech_models
-from fleet_router.proxy.waiting import Wait, WaitingRoom
+from fleet_router.proxy.waiting import Wait, WaitingRoom, refuse_ended
 from fleet_router.request.envelope import (
     Budgets,
     Envelope,
@@ -94,6 +94,11 @@ class Proxy:
             record.serve(member.spec)
             _check_size(member, rule, envelope.body.length)
             if needs_transcription(rule.path, member.spec, envelope):
+                # Before its recordings cost anything. Its model is woken afterwards: both at once
+                # may not fit the machine.
+                self._auth.check(quota, route.model, envelope.cost.images, record)
+                if member.spec.fallback is None:
+                    refuse_ended(member)
                 envelope = await self._transcribed(request, envelope, table, may_use)
             record.prompt_bytes = envelope.cost.prompt_bytes
             with self._auth.admitted(quota, route.model, envelope.cost.images, record):

@@ -18,7 +18,15 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message
 
 from fleet_contract.endpoints import main_path
-from fleet_contract.errors import BadRequest, FleetError, QueueFull, TooLarge, UpstreamFailed
+from fleet_contract.errors import (
+    BadRequest,
+    FleetError,
+    NotReady,
+    QueueFull,
+    Timeout,
+    TooLarge,
+    UpstreamFailed,
+)
 from fleet_contract.spec import Engine, ModelSpec, Task
 from fleet_router.request.body import WholeBody
 from fleet_router.request.envelope import Envelope, inspect_json
@@ -34,7 +42,10 @@ KEPT_HEADERS = frozenset({b"authorization", b"x-api-key", b"host", *CONTEXT})
 """Headers of the chat that a transcription has too."""
 MOST_BYTES = 1024 * 1024
 """Of a response with a text."""
-ERRORS: dict[int, type[FleetError]] = {400: BadRequest, 413: TooLarge, 429: QueueFull}
+ERRORS: dict[int, type[FleetError]] = {
+    400: BadRequest, 413: TooLarge, 429: QueueFull, 503: NotReady, 504: Timeout,
+}  # fmt: skip
+"""By the status of a server; others are failures of the server."""
 
 
 def needs_transcription(path: str, spec: ModelSpec, envelope: Envelope) -> bool:

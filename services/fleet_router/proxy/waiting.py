@@ -123,12 +123,7 @@ class Wait:
                 f"{route.model!r} cannot be reached{_reason(route)}.",
                 retry_after=TERMINAL_RETRY_SECONDS,
             )
-        phase = _phase(route)
-        if phase in TERMINAL and not route.endpoints:
-            raise NotReady(
-                f"{route.model!r} {TERMINAL[phase]}{_terminal_reason(route, phase)}.",
-                retry_after=TERMINAL_RETRY_SECONDS,
-            )
+        refuse_ended(route)
         if self._started is None:
             self._enter(route)
         left = min(self._deadline, self._room.ends_at) - time.monotonic()
@@ -190,6 +185,16 @@ class Wait:
         room.waiting[self._model] += 1
         room.since.setdefault(self._model, now)
         room.metrics.held.labels(self._model).inc()
+
+
+def refuse_ended(route: Route) -> None:
+    """Raises NotReady for a model without servers, in a phase that waiting does not end."""
+    phase = _phase(route)
+    if phase in TERMINAL and not route.endpoints:
+        raise NotReady(
+            f"{route.model!r} {TERMINAL[phase]}{_terminal_reason(route, phase)}.",
+            retry_after=TERMINAL_RETRY_SECONDS,
+        )
 
 
 def _reason(route: Route) -> str:

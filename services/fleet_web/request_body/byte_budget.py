@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_contract.errors import FleetError, QueueFull
+from fleet_contract.errors import FleetError, QueueFull, TooLarge
 
 MAX_MEMORY_BYTES = 512 * 1024 * 1024
 ROUTER_SHARE = 0.4
@@ -76,7 +76,13 @@ class Reservation:
         self.size = 0
 
     def acquire(self, size: int) -> None:
-        """Add bytes. Raises the budget's error if too few are left."""
+        """Add bytes. Raises the budget's error if too few are left, and TooLarge if the request
+        would have more than the whole budget, so that trying again cannot help."""
+        if self.size + size > self._budget.limit:
+            raise TooLarge(
+                f"The request takes more than the {self._budget.limit} bytes that this server has "
+                f"for bodies."
+            )
         if obstacle := self._budget.obstacle(self._entry, size):
             raise self._budget.refusal(obstacle)
         self._add(size)

@@ -113,7 +113,7 @@ async def test_memory_is_reserved_until_the_end_of_a_request(
         assert memory.left == 3000
     many = b'{"a":[' + b"0," * 200 + b"0]}"
     answer = await client.post("/json", content=many)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
     assert memory.left == 3000
 
 

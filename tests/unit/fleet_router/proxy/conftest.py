@@ -166,6 +166,10 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
                 Route(ModelSpec.model_validate({"model": "acme/far", "engine": "remote",
                                                 "remote": remote}),
                       (Endpoint.parse("remote", url, "fleet-key"),), upstream_model="gpt"),
+                Route(ModelSpec.model_validate({"model": "acme/ears", "task": "speech",
+                                                "engine": "remote", "remote": remote}),
+                      (Endpoint.parse("remote", url, "fleet-key"),), upstream_model="gpt"),
+                Route(ModelSpec.model_validate({"model": "acme/off", "stopped": True}), ()),
             ]
         )  # fmt: skip
         auth = Auth(keys)

@@ -83,6 +83,53 @@ async def test_a_recording_that_cannot_be_transcribed(
     assert len(upstream.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [("503 Service Unavailable", "service_unavailable"), ("504 Gateway Timeout", "api_error")],
+)
+async def test_a_provider_that_is_overloaded_is_not_a_failure(
+    start: Any, upstream: Any, status: str, kind: str
+) -> None:
+    upstream.script.append(answer({"error": {"message": "Later."}}, status))
+    async with start(transcription="acme/ears") as router:
+        refused = await ask(router, PART)
+        assert router.unreleased() == (0, 0)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (int(status[:3]), kind)
+    assert refused.headers["retry-after"] == "7"
+
+
+async def test_recordings_that_can_never_fit_the_memory_are_too_large(
+    start: Any, upstream: Any
+) -> None:
+    async with start(transcription="acme/speech") as router:
+        memory = router.proxy._budgets.memory
+        memory.limit = memory.left = 1000
+        refused = await ask(router, PART, {"type": "text", "text": "x" * 400})
+        assert router.unreleased() == (0, 0)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+    assert "retry-after" not in refused.headers
+    assert not upstream.seen
+
+
+async def test_a_chat_that_will_be_refused_is_not_transcribed(
+    start: Any, upstream: Any, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    limits = {"requestsPerMinute": 1}
+    listed = {"name": "one", "sha256": hashlib.sha256(b"one").hexdigest(), "limits": limits}
+    keys.write_text(yaml.safe_dump({"keys": [listed]}))
+    async with start(keys=keys, transcription="acme/speech") as router:
+        stopped = await ask(router, PART, model="acme/off", authorization="Bearer one")
+        assert (stopped.status_code, len(upstream.seen)) == (503, 0)
+        assert "is stopped" in stopped.json()["error"]["message"]
+        assert (await ask(router, TEXT, authorization="Bearer one")).status_code == 200
+        refused = await ask(router, PART, authorization="Bearer one")
+        assert router.unreleased() == (0, 0)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (429, None)
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert len(upstream.seen) == 1
+
+
 async def test_the_model_has_to_be_chosen_among_several(start: Any, upstream: Any) -> None:
     async with start() as router:
         refused = await ask(router, PART)

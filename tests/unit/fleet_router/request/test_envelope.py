@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from fleet_contract.errors import BadRequest, FleetError, QueueFull, TooLarge
+from fleet_contract.errors import BadRequest, FleetError, TooLarge
 from fleet_contract.spec import ModelSpec
 from fleet_router.request.envelope import (
     DEFAULT_SPEC,
@@ -118,7 +118,7 @@ async def test_images_are_counted_in_each_spelling(name: bytes) -> None:
         ([b'{"model": 1}'], ROOM, BadRequest),
         ([b'{"x":', b'"' + b"y" * THREAD_BYTES], ROOM, BadRequest),
         ([b"{", b"}" * 100], ROOM, TooLarge),
-        ([b'{"x":', b" " * 60 + b"1}"], 50, QueueFull),
+        ([b'{"x":', b" " * 60 + b"1}"], 50, TooLarge),
     ],
 )
 async def test_json_that_is_refused_holds_no_memory(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_contract.errors import QueueFull
+from fleet_contract.errors import QueueFull, TooLarge
 from fleet_web.request_body.byte_budget import (
     CALLER_SHARE,
     MAX_MEMORY_BYTES,
@@ -56,6 +56,17 @@ def test_a_single_request_may_be_larger_than_the_share() -> None:
     assert not second.try_acquire(1)
     only.release()
     assert second.try_acquire(90)
+
+
+def test_a_request_that_can_never_fit_is_too_large() -> None:
+    memory = ByteBudget(100)
+    only, other = memory.reserve("a"), memory.reserve("b")
+    only.acquire(60)
+    with pytest.raises(TooLarge, match="more than the 100 bytes"):
+        only.acquire(41)
+    with pytest.raises(TooLarge):
+        other.acquire(101)
+    assert (only.size, memory.left) == (60, 40)
 
 
 def test_callers_without_requests_are_removed() -> None:
