@@ -22,6 +22,8 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments
 
 MAX_BYTES = 16 << 20
+REFUSALS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
+"""What messages that a template was not written for lead to."""
 SPECIAL_TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -55,7 +57,7 @@ class ChatTemplate:
         }  # fmt: skip
         try:
             return self._template.render(given)
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        except REFUSALS as error:
             raise TemplateRefusal(str(error) or repr(error)) from error
 
 

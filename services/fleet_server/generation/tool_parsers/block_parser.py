@@ -12,6 +12,9 @@ from fleet_server.generation.tool_parsers.syntax import Syntax
 MAX_FAILED = 64
 """Blocks that are not valid in one text, after which it has no more: each is read to its end."""
 
+MAX_INNER = 64
+"""Closing marks within the texts of one block, whose beginning is read again for each."""
+
 
 class BlockParser:
     """A CallParser (fleet_server.generation.output) for one syntax.
@@ -29,6 +32,7 @@ class BlockParser:
         self._held = ""
         self._open: str | None = None
         self._searched = 0
+        self._inner = 0
         self._calls = 0
         self._began = False
         self._failed = 0
@@ -108,8 +112,8 @@ class BlockParser:
         place = -1 if close is None else held.find(close, self._searched)
         if close is not None and place >= 0:
             after = place + len(close)
-            if not self._syntax.may_end(held[:place]):
-                self._searched = after
+            if self._inner < MAX_INNER and not self._syntax.may_end(held[:place]):
+                self._searched, self._inner = after, self._inner + 1
                 return []
             return self._end(held[:place], held[:after], held[after:])
         if not final:
@@ -120,7 +124,7 @@ class BlockParser:
     def _end(self, block: str, raw: str, rest: str) -> list[Piece]:
         """The calls of a block; `raw` is its text after the opening mark."""
         calls = self._syntax.read(block, self._schemas)
-        opened, self._open, self._began = self._open or "", None, True
+        opened, self._open, self._began, self._inner = self._open or "", None, True, 0
         if calls:
             self._held = rest
             return self._called(calls)

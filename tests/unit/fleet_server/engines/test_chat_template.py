@@ -73,7 +73,8 @@ def test_the_date_is_todays() -> None:
     "source",
     ["{{ raise_exception('no such role') }}", "{{ messages[7].content + 1 }}", "{{ 1 / 0 }}",
      "{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ missing() }}",
-     "{% for _ in range(1000000) %}{% endfor %}"],
+     "{% for _ in range(1000000) %}{% endfor %}",
+     "{% macro deep(schema) %}{{ deep(schema) }}{% endmacro %}{{ deep({}) }}"],
 )  # fmt: skip
 def test_errors_in_a_template_are_refusals(source: str) -> None:
     with pytest.raises(TemplateRefusal):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_server.generation.tool_parsers import families
-from fleet_server.generation.tool_parsers.block_parser import MAX_FAILED, BlockParser
+from fleet_server.generation.tool_parsers.block_parser import MAX_FAILED, MAX_INNER, BlockParser
 from fleet_server.generation.tool_parsers.families import syntax_of
 from fleet_server.generation.tool_parsers.syntax import Syntax
 from support.recorded_calls import (
@@ -133,6 +133,14 @@ def test_many_marks_without_calls_take_linear_time() -> None:
     output = "<tool_call>" * (MAX_FAILED * 3) + f"<tool_call>{json_of(('now', {}))}</tool_call>"
     pieces = run(made("hermes"), [output])
     assert text_of(pieces) == output
+
+
+@pytest.mark.parametrize(("number", "called"), [(MAX_INNER, True), (MAX_INNER + 1, False)])
+def test_closing_marks_within_texts_take_bounded_time(number: int, called: bool) -> None:
+    """Each makes the parser read the block from its beginning."""
+    output = f"<tool_call>{json_of(('now', {'a': '</tool_call>' * number}))}</tool_call>"
+    pieces = run(made("hermes"), split(output, range(0, 2000, 9)))
+    assert (text_of(pieces), len(calls_of(pieces))) == ("" if called else output, int(called))
 
 
 def test_mistral_ids_are_what_its_templates_accept() -> None:
