@@ -23,6 +23,7 @@ SERVICES = str(REPOSITORY / "services")
 """The code to be measured, also in an environment that was made in another checkout."""
 sys.path[:0] = [SERVICES, str(REPOSITORY / "tests")]
 
+# ruff: noqa: E402 -- the imports are those of this checkout
 from fleet_bench.load import Run, Workload, run
 from fleet_bench.settings import BenchSettings
 from fleet_contract import catalog
@@ -107,7 +108,7 @@ def get(url: str) -> tuple[int, bytes] | None:
 def await_status(
     url: str, status: int = 200, seconds: float = START_SECONDS, pid: int | None = None
 ) -> bytes:
-    """Wait until `url` returns `status`, and return the body; not once the child `pid` has ended."""
+    """Wait until `url` returns `status`, and return the body; not once child `pid` has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = get(url)
