@@ -23,8 +23,8 @@ AUDIO = (
     "container or remote that hears."
 )
 VIDEO = (
-    "Send frames as images to a model that reads images, or use a model of the engines vllm, "
-    "container or remote that takes videos."
+    "Send frames as images to a model that reads images, or use a model of the engines container "
+    "or remote that takes videos."
 )
 FILE = "Send the text of a file, or its pages as images to a model that reads images."
 

@@ -26,7 +26,9 @@ WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 """Accepted parameters that concern OpenAI's own bookkeeping or have no effect here."""
 
-SUPPORTED_BY = " by this server's engines (the engine 'vllm' supports it)"
+SUPPORTED_BY = (
+    " by this server's engines (a server of the engines 'container' or 'remote' may support it)"
+)
 
 ALL_ENGINES = ("openvino", "llamacpp", "torch", "vllm")
 SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = dict.fromkeys(

@@ -94,7 +94,10 @@ class MessageReader:
         self._add("user", parts)
 
     def _result(self, block: dict[str, Any], place: str) -> Parts:
-        """Add the message of a result. Returns its images: messages of tools hold text only."""
+        """Add the message of a result. Returns its images: messages of tools hold text only.
+
+        The message of an error starts with `Error:`, since chats have no other mark for it.
+        """
         call_id = non_empty(block.get("tool_use_id"), f"{place}.tool_use_id")
         _optional(block, "is_error", bool, place)
         content = block.get("content")
@@ -104,10 +107,10 @@ class MessageReader:
                 for index, each in enumerate(content)
             ]
         parts = [] if content in (None, []) else self._parts(content, f"{place}.content")
-        texts = [part["text"] for part in parts if part["type"] == "text"]
-        self._messages.append(
-            {"role": "tool", "tool_call_id": call_id, "content": "\n".join(texts)}
-        )
+        content = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        if block.get("is_error"):
+            content = f"Error: {content}"
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
         return [part for part in parts if part["type"] == "image"]
 
     def _changes_tools(self, block: Any, place: str) -> bool:

@@ -8,7 +8,9 @@ from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 
 BEGIN, END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 ONE_BEGIN, ONE_END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
-FENCED = re.compile(r"\s*([^\s`]+)\s*```json\s*(.*?)\s*```\s*", re.DOTALL)
+# Spaces around the arguments belong to them here: to look for those at their end after each
+# character takes quadratic time.
+FENCED = re.compile(r"\s*+([^\s`]++)\s*+```json(.*?)```\s*+", re.DOTALL)
 
 
 def read_deepseek(block: str, schemas: Schemas) -> list[Call] | None:

@@ -8,7 +8,10 @@ from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 from fleet_server.generation.tool_parsers.json_calls import read_json
 
 MARK = "[TOOL_CALLS]"
-HEAD = re.compile(r"\s*(?:\[TOOL_CALLS\]\s*)?([\w.-]+)\s*(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*(?=\{)")
+# Possessive: on a long run of spaces without an object, backtracking takes quadratic time.
+HEAD = re.compile(
+    r"\s*+(?:\[TOOL_CALLS\]\s*+)?([\w.-]++)\s*+(?:\[CALL_ID\]\w++)?(?:\[ARGS\])?\s*+(?=\{)"
+)
 
 
 def read_mistral(block: str, schemas: Schemas) -> list[Call] | None:

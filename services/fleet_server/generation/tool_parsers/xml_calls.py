@@ -1,6 +1,6 @@
 """Calls of Qwen3-Coder and Qwen3.5: `<function=name><parameter=key>value</parameter></function>`.
 
-A value is the text as it is where the tool's schema declares a string, and JSON otherwise.
+A value is the text as it is where the tool's schema allows a string, and JSON otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 from fleet_server.generation.tool_parsers.json_calls import outside_text, read_json
+from fleet_server.generation.tool_parsers.schema_kinds import kinds
 
 FUNCTION = re.compile(r"\s*<function=([^>\n]+)>(.*?)(?:</function>\s*|$)", re.DOTALL)
 PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>(.*?)</parameter>\s*", re.DOTALL)
@@ -24,7 +25,8 @@ def read_either(block: str, schemas: Schemas) -> list[Call] | None:
     if function is None or function[1].strip() not in schemas:
         return None
     name, body = function[1].strip(), function[2]
-    declared = schemas[name].get("properties")
+    whole = schemas[name]
+    declared = whole.get("properties")
     found: dict[str, Any] = {}
     place = 0
     while place < len(body.rstrip()):
@@ -33,7 +35,7 @@ def read_either(block: str, schemas: Schemas) -> list[Call] | None:
             return None
         key, place = parameter[1].strip(), parameter.end()
         schema = declared.get(key) if isinstance(declared, Mapping) else None
-        found[key] = _value(_trimmed(parameter[2]), schema)
+        found[key] = _value(_trimmed(parameter[2]), schema, whole)
     known = call(name, found, schemas)
     return None if known is None else [known]
 
@@ -50,11 +52,13 @@ def _trimmed(text: str) -> str:
     return text.removeprefix("\n").removesuffix("\n")
 
 
-def _value(text: str, schema: Any) -> Any:
-    kind = schema.get("type") if isinstance(schema, Mapping) else None
-    if kind == "string":
+def _value(text: str, schema: Any, whole: Mapping[str, Any]) -> Any:
+    if isinstance(schema, Mapping) and schema.get("type") == "string":
         return text
     if text.strip() == "null":
         return None
     value = parse(text)
-    return text if value is None else value
+    # Models write texts without quotes, grammars only where the type is nothing but a string.
+    if value is None or (not isinstance(value, str) and "string" in kinds(schema, whole)):
+        return text
+    return value

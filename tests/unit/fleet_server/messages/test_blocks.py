@@ -96,6 +96,11 @@ def test_messages_of_the_model_in_a_row_keep_all_their_thoughts() -> None:
     assert len(found[1]["tool_calls"]) == 1
 
 
+def test_results_that_are_errors_are_marked() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "timeout", "is_error": True}
+    assert read(user(text("Go")), model(USE), user(result))[-1]["content"] == "Error: timeout"
+
+
 @pytest.mark.parametrize("content", [None, [], "", "text"])
 def test_results_may_be_empty_or_a_string(content: Any) -> None:
     result = {"type": "tool_result", "tool_use_id": "t1", "content": content}

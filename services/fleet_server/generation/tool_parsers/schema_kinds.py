@@ -1,0 +1,58 @@
+"""The JSON types that a schema allows, for formats in which texts have no quotes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+MOST_SCHEMAS = 100
+"""Schemas that are read, since references may lead in circles."""
+NAMES: Mapping[type, str] = {
+    str: "string", bool: "boolean", int: "integer", float: "number", dict: "object",
+    list: "array", type(None): "null",
+}  # fmt: skip
+
+
+def kinds(schema: Any, whole: Mapping[str, Any]) -> frozenset[str]:
+    """The types that `schema` names, also by `enum`, `const`, `anyOf`, `oneOf`, `allOf` and `$ref`
+    (a path within `whole`); an empty set if it names none, and so allows all."""
+    found: set[str] = set()
+    waiting, left = [schema], MOST_SCHEMAS
+    while waiting and left:
+        left -= 1
+        one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        named = list(_named(one))
+        if named:
+            found.update(named)
+            continue
+        for key in ("anyOf", "oneOf", "allOf"):
+            if isinstance(one.get(key), list):
+                waiting += one[key][:MOST_SCHEMAS]
+        if isinstance(one.get("$ref"), str):
+            waiting.append(_at(one["$ref"], whole))
+    return frozenset(found)
+
+
+def _named(schema: Mapping[str, Any]) -> Iterator[str]:
+    given = schema.get("type")
+    for each in given if isinstance(given, list) else [given]:
+        if isinstance(each, str):
+            yield each
+    if given is not None:
+        return
+    values = schema.get("enum")
+    if "const" in schema:
+        values = [schema["const"]]
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        yield from (NAMES[type(value)] for value in values if type(value) in NAMES)
+
+
+def _at(reference: str, whole: Mapping[str, Any]) -> Any:
+    """The part of `whole` at a JSON pointer such as `#/$defs/Place` (RFC 6901)."""
+    found: Any = whole
+    for step in reference.removeprefix("#").split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
