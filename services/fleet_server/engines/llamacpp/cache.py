@@ -38,12 +38,14 @@ class KvCache:
         spec: ModelSpec,
         at_once: int,
         draft: Mapping[str, Scalar] | None = None,
+        guesses: int = 0,
     ) -> KvCache:
         """The largest cache within `cache.kvGib` that `at_once` sequences use. Raises LoadError.
 
         `found` and `draft` are the metadata of the GGUFs of the model and of its draft model, which
-        has a cache of as many tokens. Without the shape of a model, which lists for each layer do
-        not give, the cache holds one context.
+        has a cache of as many tokens. Each sequence needs `guesses` tokens besides its context.
+        Without the shape of a model, which lists for each layer do not give, the cache holds one
+        context.
         """
         own = _number(found, "context_length")
         length = spec.context_length or own
@@ -55,15 +57,16 @@ class KvCache:
         sizes = [_bytes_per_token(shape, spec) for shape in shapes]
         if None in sizes:
             logger.warning("%s: the size of the key/value cache is unknown", spec.model)
-            return cls(_rounded(length), length)
+            return cls(_rounded(length + guesses), length)
         per_token = math.ceil(sum(size for size in sizes if size is not None))
         most = max(BLOCK, spec.cache.kv_bytes // per_token // BLOCK * BLOCK)
-        if most < length:
+        if most < length + guesses:
             logger.warning(
                 "%s has a context of %d tokens but a cache of %d; raise cache.kvGib (KV_CACHE_GIB)",
                 spec.model, length, most,
             )  # fmt: skip
-        return cls(min(most, _rounded(length) * at_once), min(length, most))
+        tokens = min(most, _rounded(length + guesses) * at_once)
+        return cls(tokens, min(length, tokens - guesses))
 
 
 def _number(found: Mapping[str, Scalar], name: str) -> int | None:

@@ -84,10 +84,10 @@ class LlamaChat:
         drafter = None if draft is None else files_of(draft)
         drafter_found = None if drafter is None else _metadata(drafter)
         found = _metadata(path)
-        cache = KvCache.fit(found, spec, self.max_concurrent, drafter_found)
+        self._guesses = spec.speculative.tokens + 1 if spec.speculative.wanted else 0
+        cache = KvCache.fit(found, spec, self.max_concurrent, drafter_found, self._guesses)
         self.context_length = cache.context_length
         self._prefix = spec.cache.prefix
-        self._guesses = spec.speculative.tokens + 1 if spec.speculative.wanted else 0
         params = parameters_of(path, spec, cache, self.max_concurrent, threads)
         speculation.add(params, spec, drafter)
         if spec.vision:

@@ -133,6 +133,8 @@ class Scheduler:
 
     def submit(self, running: Running) -> None:
         """Start the generation, or let it wait. Raises NotReady."""
+        # One that needs more has the cache to itself, instead of waiting without end.
+        running.tokens = min(running.tokens, self._tokens)
         with self._lock:
             if self._closing:
                 raise NotReady(GONE, retry_after=1)

@@ -45,6 +45,23 @@ def test_a_draft_model_has_a_cache_of_as_many_tokens() -> None:
     assert KvCache.fit(FOUND, limited, 16, {"general.architecture": "x"}) == KvCache(8192, 8192)
 
 
+@pytest.mark.parametrize(
+    ("fields", "at_once", "tokens", "context"),
+    [
+        ({}, 1, 8448, 8192),
+        ({"contextLength": 1000}, 2, 2560, 1000),
+        ({"cache": {"kvGib": 0.1}}, 16, 4608, 4575),
+    ],
+)
+def test_a_context_leaves_room_for_guesses(
+    fields: dict[str, object], at_once: int, tokens: int, context: int
+) -> None:
+    found = KvCache.fit(FOUND, spec(**fields), at_once, guesses=33)
+    assert found == KvCache(tokens, context)
+    unknown = {key: value for key, value in FOUND.items() if "head_count" not in key}
+    assert KvCache.fit(unknown, spec(), 4, guesses=33) == KvCache(8448, 8192)
+
+
 def test_an_unknown_shape_holds_one_context() -> None:
     found = {key: value for key, value in FOUND.items() if "head_count" not in key}
     assert KvCache.fit(found, spec(), 4) == KvCache(8192, 8192)

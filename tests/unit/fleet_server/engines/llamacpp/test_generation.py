@@ -85,6 +85,17 @@ def test_generations_reserve_their_share_of_the_cache() -> None:
         submitted(scheduler, 1)
 
 
+def test_one_that_needs_more_than_the_cache_has_it_to_itself() -> None:
+    server: Any = Blocked()
+    scheduler = Scheduler(server, tokens=100, at_once=4)
+    first, large, last = [submitted(scheduler, number) for number in (50, 106, 50)]
+    assert server.asked.acquire(timeout=10)
+    server.opened.set()
+    until(lambda: first and large and last)
+    until(lambda: scheduler.cache_usage == 0)
+    scheduler.close()
+
+
 class Failing:
     """A server with one connection, whose response is an error in the stream."""
 
