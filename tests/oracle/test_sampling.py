@@ -158,16 +158,30 @@ def test_the_only_token_that_may_be_drawn(engine: Any, fields: dict[str, Any]) -
     assert generate(engine, sampling).tokens == generate(engine, GREEDY).tokens
 
 
-def test_a_presence_penalty_is_for_generated_tokens(engine: Any) -> None:
-    """The first token has not been generated before, even if it is in the prompt."""
-    first = generate(engine, GREEDY).tokens[0]
-    prompt = [first, *PROMPT]
-    greedy = generate(engine, GREEDY, prompt).tokens[0]
-    again = [greedy, *prompt[1:]]
-    plain = generate(engine, GREEDY, again).logprobs[0]
-    if plain.token_id in again and plain.top[0][1] - plain.top[1][1] < 2:
-        sampling = Sampling(1, temperature=0, logprobs=0, presence_penalty=2.0)
-        assert generate(engine, sampling, again).tokens == [plain.token_id]
+@pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty"])
+def test_penalties_are_for_generated_tokens(engine: Any, reference: Any, name: str) -> None:
+    """More tokens than the prompt has, which holds the favoured token several times."""
+    prompt = [99, 98] * 6 + PROMPT
+    bias = {99: 9.0, 98: 8.0, 97: 7.5}
+    # In llama.cpp a token of the prompt has no presence penalty.
+    exempt = prompt if isinstance(engine, LlamaChat) and name == "presence_penalty" else []
+    expected: list[int] = []
+    for _ in range(NEW):
+        with torch.inference_mode():
+            logits = reference(torch.tensor([prompt + expected])).logits[0, -1]
+        logits = logits.clone()
+        for token, value in bias.items():
+            logits[token] += value
+        for token in set(expected) - set(exempt):
+            number = expected.count(token) if name == "frequency_penalty" else 1
+            logits[token] -= 2 * number
+        expected.append(int(logits.argmax()))
+    assert expected[0] in prompt
+    fields: dict[str, Any] = {name: 2.0}
+    sampling = Sampling(NEW, temperature=0, logprobs=0, logit_bias=bias, **fields)
+    tokens = generate(engine, sampling, prompt).tokens
+    assert len(tokens) > 2
+    assert tokens == expected[: len(tokens)]
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9])

@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -221,7 +222,8 @@ def completion(
         "n_predict": sampling.max_tokens, "temperature": sampling.temperature,
         "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
         "top_k": min(sampling.top_k, MOST_TOP_K), "top_p": sampling.top_p, "min_p": sampling.min_p,
-        "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": sampling.max_tokens,
+        "repeat_penalty": sampling.repetition_penalty,
+        "repeat_last_n": len(prompt) + sampling.max_tokens,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
         "seed": secrets.randbelow(SEEDS) if sampling.seed is None else sampling.seed % SEEDS,
@@ -230,15 +232,29 @@ def completion(
         body["samplers"] = ["penalties", "temperature"]
     if sampling.grammar is not None:
         body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
-    if sampling.repetition_penalty != 1:
-        body["repeat_last_n"] = len(prompt) + sampling.max_tokens
-    if sampling.logit_bias:
-        body["logit_bias"] = list(sampling.logit_bias.items())
+    ids = prompt.token_ids if isinstance(prompt, ImagePrompt) else prompt
+    if bias := _bias(ids, sampling):
+        body["logit_bias"] = list(bias.items())
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
     if sampling.reasoning is not None:
         body |= reasoning.fields(sampling.reasoning, sampling.max_tokens)
     return body
+
+
+def _bias(token_ids: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
+    """The bias of tokens, by their ids.
+
+    llama.cpp's penalties count the prompt too: its tokens get back what these take off. That leaves
+    them without a presence penalty, which they would have once generated.
+    """
+    presence, frequency = sampling.presence_penalty, sampling.frequency_penalty
+    if presence == frequency == 0:
+        return sampling.logit_bias
+    found = dict(sampling.logit_bias)
+    for token, number in Counter(token_ids).items():
+        found[token] = found.get(token, 0.0) + presence + number * frequency
+    return found
 
 
 def _metadata(path: Path) -> Mapping[str, gguf_head.Scalar]:

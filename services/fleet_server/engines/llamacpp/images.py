@@ -33,11 +33,13 @@ PROBE = "modelfleet-probe"
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompt:
-    """A text with a marker for each of `images`, PNG files in base64; `num_tokens` of both."""
+    """A text with a marker for each of `images`, PNG files in base64; `num_tokens` of both.
+    `token_ids` are those of the text."""
 
     text: str
     images: Sequence[str]
     num_tokens: int
+    token_ids: Sequence[int] = ()
 
     def __len__(self) -> int:
         return self.num_tokens
@@ -98,8 +100,10 @@ class ImageReader:
                 f"The model's projector refuses the images: {error}", param="messages"
             ) from error
         tokens += self._added
-        tokens += sum(len(self._vocabulary.encode(part, add_special=False)) for part in parts)
-        return ImagePrompt(text, files, tokens)
+        ids = [
+            token for part in parts for token in self._vocabulary.encode(part, add_special=False)
+        ]
+        return ImagePrompt(text, files, tokens + len(ids), ids)
 
     def _count(self, files: Sequence[str]) -> int:
         """Tokens of a message of these images, the template's included."""

@@ -10,6 +10,7 @@ import pytest
 from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.chat import MARKS, completion
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
+from fleet_server.engines.llamacpp.images import ImagePrompt
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.protocols import Sampling, Step
@@ -35,6 +36,15 @@ def test_options_of_sampling() -> None:
     assert (body["top_k"], body["min_p"], body["repeat_penalty"]) == (3, 0.1, 1.5)
     assert body["repeat_last_n"] == 7
     assert (body["logit_bias"], body["n_probs"]) == ([(7, -100.0)], 1)
+
+
+def test_penalties_of_the_prompt_are_compensated() -> None:
+    sampling = Sampling(5, frequency_penalty=0.5, presence_penalty=-2, logit_bias={7: 1.0, 9: 3.0})
+    for prompt in ([7, 8, 7], ImagePrompt("", [], 3, [7, 8, 7])):
+        body = completion(prompt, sampling, cache_prompt=True)
+        assert body["repeat_last_n"] == 8
+        assert dict(body["logit_bias"]) == {7: 0.0, 8: -1.5, 9: 3.0}
+    assert sampling.logit_bias == {7: 1.0, 9: 3.0}
 
 
 def test_a_large_top_k_keeps_all_tokens() -> None:
