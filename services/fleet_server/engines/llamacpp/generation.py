@@ -1,7 +1,8 @@
 """Runs generations in llama.cpp, as many at once as its key/value cache holds.
 
 All sequences share the cache, and llama.cpp fails sequences if it is full. Each generation
-therefore reserves the tokens that it may need, and waits until they are free.
+therefore reserves the tokens that it may need, and waits until they are free, in turns with those
+of other callers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import logging
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +21,7 @@ from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.server import GONE, Connection, EmbeddedServer
 from fleet_server.engines.llamacpp.slices import PromptTurns
 from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.engines.start_queue import StartQueue
 from fleet_server.protocols import Step
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Running:
         self.emit = emit
         self.caller = caller
         self.cancelled = False
+        self.left: Callable[[], None] = lambda: None
+        """Called once it is cancelled."""
         self._body = body
         self._steps = steps
         self._slices = slices
@@ -62,6 +65,7 @@ class Running:
         if connection is not None and (opened := connection.sock) is not None:
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
+        self.left()
 
     def run(self, server: EmbeddedServer) -> None:
         """Generate until the end; the last step has `finish` or `error`, unless cancelled."""
@@ -114,13 +118,13 @@ class Running:
 
 
 class Scheduler:
-    """Starts generations in order, within `tokens` of cache and `at_once` threads."""
+    """Starts generations within `tokens` of cache and `at_once` threads."""
 
     def __init__(self, server: EmbeddedServer, tokens: int, at_once: int) -> None:
         self._server = server
         self._tokens = tokens
         self._free = tokens
-        self._waiting: deque[Running] = deque()
+        self._waiting: StartQueue[Running] = StartQueue()
         self._running: set[Running] = set()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="llamacpp")
@@ -138,6 +142,7 @@ class Scheduler:
         with self._lock:
             if self._closing:
                 raise NotReady(GONE, retry_after=1)
+            running.left = self._restart
             self._waiting.append(running)
             self._start()
 
@@ -154,18 +159,23 @@ class Scheduler:
                 running.emit(Step((), error=NotReady(GONE, retry_after=1)))
         self._pool.shutdown()
 
+    def _restart(self) -> None:
+        """Start those that waited for one that is cancelled."""
+        with self._lock:
+            if not self._closing:
+                self._start()
+
     def _start(self) -> None:
-        while self._waiting:
-            running = self._waiting[0]
+        for running in list(self._waiting):
             if running.cancelled:
-                self._waiting.popleft()
-                continue
-            if running.tokens > self._free:
-                return
-            self._waiting.popleft()
-            self._free -= running.tokens
-            self._running.add(running)
-            self._pool.submit(self._run, running)
+                self._waiting.remove(running)
+        while (found := self._waiting.take(self._fits)) is not None:
+            self._free -= found.tokens
+            self._running.add(found)
+            self._pool.submit(self._run, found)
+
+    def _fits(self, running: Running) -> bool:
+        return running.tokens <= self._free
 
     def _run(self, running: Running) -> None:
         try:

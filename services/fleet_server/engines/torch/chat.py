@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
+from fleet_server.caller import current_caller
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
 from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
@@ -112,7 +113,7 @@ class TorchChat:
         if sampling.reasoning is not None and self.vocabulary is not None:
             limit = ReasoningLimit(sampling.reasoning, self.vocabulary)
         sampler = Sampler(sampling, self._random, prompt.state.token_ids, limit)
-        row = sequence.Sequence(prompt.state, sampling, sampler, emit)
+        row = sequence.Sequence(prompt.state, sampling, sampler, emit, current_caller())
         self._loop.submit(row)
         return row
 

@@ -21,7 +21,15 @@ class Sequence:
     `filled` counts the prefilled prompt tokens, `position` is that of the next token.
     """
 
-    def __init__(self, given: ChatInput, sampling: Sampling, sampler: Sampler, emit: Emit) -> None:
+    def __init__(
+        self,
+        given: ChatInput,
+        sampling: Sampling,
+        sampler: Sampler,
+        emit: Emit,
+        caller: str = "",
+    ) -> None:
+        self.caller = caller
         self.token_ids = given.token_ids
         self.pixels = given.pixels
         self.has_images = bool(given.pixels)

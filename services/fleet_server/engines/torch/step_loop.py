@@ -1,8 +1,9 @@
 """The thread that runs a chat model.
 
-Each step prefills a bounded number of prompt tokens of the waiting sequences, first come, first
-served, and then generates one token for every sequence in the batch. Sequences join after their
-prefill and leave when they end or are cancelled. No other thread may call the model.
+Each step prefills a bounded number of prompt tokens of the waiting sequences, one after the other
+in turns between callers, and then generates one token for every sequence in the batch. Sequences
+join after their prefill and leave when they end or are cancelled. No other thread may call the
+model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import deque
 import torch
 
 from fleet_contract.errors import NotReady, TooLarge
+from fleet_server.engines.start_queue import StartQueue
 from fleet_server.engines.torch.batch import Batch
 from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
@@ -42,7 +44,9 @@ class StepLoop:
         self._bounds = bounds
         self._stop_ids = stop_ids
         self._inbox: deque[Sequence] = deque()
-        self._waiting: deque[Sequence] = deque()
+        self._waiting: StartQueue[Sequence] = StartQueue()
+        self._joining: Sequence | None = None
+        """The sequence whose prompt is being prefilled."""
         self._batch = self._new_batch()
         self._wake = threading.Condition()
         self._closing = False
@@ -54,7 +58,8 @@ class StepLoop:
     @property
     def active(self) -> int:
         """Number of sequences that have not ended."""
-        return len(self._inbox) + len(self._waiting) + len(self._batch.rows)
+        joining = self._joining is not None
+        return len(self._inbox) + len(self._waiting) + joining + len(self._batch.rows)
 
     @property
     def cache_usage(self) -> float:
@@ -98,22 +103,21 @@ class StepLoop:
         with self._wake:
             while not (self._closing or self.broken or self.active):
                 self._wake.wait()
-            self._waiting.extend(self._inbox)
+            for row in self._inbox:
+                self._waiting.append(row)
             self._inbox.clear()
             return not (self._closing or self.broken)
 
     def _drop(self) -> None:
-        if any(row.over for row in self._waiting):
-            self._waiting = deque(row for row in self._waiting if not row.over)
+        for row in [row for row in self._waiting if row.over]:
+            self._waiting.remove(row)
+        if self._joining is not None and self._joining.over:
+            self._joining = None
         self._batch.drop()
 
     def _prefill_prompts(self) -> None:
         budget = self._bounds.prefill
-        while self._waiting and budget > 0:
-            row = self._waiting[0]
-            # First come, first served: the prompts behind it wait as well.
-            if not may_join(row, self._batch.rows, self._bounds):
-                return
+        while budget > 0 and (row := self._next_to_join()) is not None:
             number = prefill_length(row, budget, chunked=self._forward.can_batch)
             budget -= number
             try:
@@ -123,7 +127,14 @@ class StepLoop:
                     raise
                 self._refuse(row, error)
             if row.over or row.filled == len(row.token_ids):
-                self._waiting.popleft()
+                self._joining = None
+
+    def _next_to_join(self) -> Sequence | None:
+        """The sequence that is being prefilled, or the next one that may join the batch."""
+        if self._joining is None:
+            rows = self._batch.rows
+            self._joining = self._waiting.take(lambda row: may_join(row, rows, self._bounds))
+        return self._joining
 
     def _prefill(self, row: Sequence, number: int) -> None:
         logits = self._forward.prefill(row, number)
@@ -153,7 +164,8 @@ class StepLoop:
 
     def _count_tokens(self) -> int:
         """Tokens in the cache, padding and prompts that are being prefilled included."""
-        return self._batch.num_tokens + sum(row.filled for row in self._waiting if not row.over)
+        row = self._joining
+        return self._batch.num_tokens + (0 if row is None or row.over else row.filled)
 
     def _refuse(self, row: Sequence, error: Exception) -> None:
         logger.warning("a sequence does not fit into memory: %s", error)
@@ -165,8 +177,10 @@ class StepLoop:
     def _end(self, error: Exception) -> None:
         with self._wake:
             self.broken = self.broken or not self._closing
-            left = [*self._batch.rows, *self._waiting, *self._inbox]
+            joining = [] if self._joining is None else [self._joining]
+            left = [*self._batch.rows, *joining, *self._waiting, *self._inbox]
             self._batch = self._new_batch()
+            self._joining = None
             self._cached_tokens = 0
             self._waiting.clear()
             self._inbox.clear()

@@ -13,6 +13,7 @@ from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.images import ImagePrompt
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.engines.start_queue import MOST_PASSES
 from fleet_server.protocols import Sampling, Step
 from support.waiting import until
 
@@ -73,9 +74,9 @@ class Blocked:
         raise NotReady("gone")
 
 
-def submitted(scheduler: Scheduler, tokens: int) -> list[Step]:
+def submitted(scheduler: Scheduler, tokens: int, caller: str = "") -> list[Step]:
     steps: list[Step] = []
-    scheduler.submit(Running({}, tokens, steps.append, READER))
+    scheduler.submit(Running({}, tokens, steps.append, READER, caller=caller))
     return steps
 
 
@@ -93,6 +94,35 @@ def test_generations_reserve_their_share_of_the_cache() -> None:
     scheduler.close()
     with pytest.raises(NotReady):
         submitted(scheduler, 1)
+
+
+def test_the_callers_that_wait_take_turns() -> None:
+    server: Any = Blocked()
+    scheduler = Scheduler(server, tokens=100, at_once=4)
+    callers = ["a", "a", "a", "b"]
+    waiting = [Running({}, 100, lambda _: None, READER, caller=caller) for caller in callers]
+    for running in waiting:
+        scheduler.submit(running)
+    assert list(scheduler._waiting) == [waiting[1], waiting[3], waiting[2]]
+    server.opened.set()
+    until(lambda: scheduler.cache_usage == 0 and not len(scheduler._waiting))
+    scheduler.close()
+
+
+def test_small_ones_pass_a_large_one_which_may_leave() -> None:
+    server: Any = Blocked()
+    scheduler = Scheduler(server, tokens=100, at_once=40)
+    submitted(scheduler, 10)
+    large = Running({}, 100, lambda _: None, READER, caller="b")
+    scheduler.submit(large)
+    for _ in range(MOST_PASSES + 1):
+        submitted(scheduler, 5, "c")
+    assert scheduler.cache_usage == pytest.approx(0.1 + 0.05 * MOST_PASSES)
+    large.cancel()
+    assert scheduler.cache_usage == pytest.approx(0.15 + 0.05 * MOST_PASSES)
+    server.opened.set()
+    until(lambda: scheduler.cache_usage == 0)
+    scheduler.close()
 
 
 def test_one_that_needs_more_than_the_cache_has_it_to_itself() -> None:

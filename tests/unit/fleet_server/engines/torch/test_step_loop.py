@@ -61,13 +61,15 @@ def start(model: LlamaForCausalLM) -> Iterator[Start]:
 class Answer:
     """Collects the steps of one sequence; `reached(n)` waits for n tokens or the end."""
 
-    def __init__(self, loop: StepLoop, prompt: int = 8, max_tokens: int = 10) -> None:
+    def __init__(
+        self, loop: StepLoop, prompt: int = 8, max_tokens: int = 10, caller: str = ""
+    ) -> None:
         self._changed = threading.Condition()
         self.ids: list[int] = []
         self.last: Step | None = None
         self.row = Sequence(
             ChatInput([1 + n % 60 for n in range(prompt)]), Sampling(max_tokens, temperature=0),
-            Sampler(Sampling(max_tokens, temperature=0), SHARED), self._step,
+            Sampler(Sampling(max_tokens, temperature=0), SHARED), self._step, caller,
         )  # fmt: skip
         loop.submit(self.row)
 
@@ -200,6 +202,45 @@ def test_waiting_is_first_come_first_served(start: Start) -> None:
         done.append(number)
         assert all(later.last is None or later.ids for later in answers[number + 1 :])
     assert done == list(range(6))
+
+
+class Gated(ForwardPass):
+    """Waits in the first prefill until `opened`; `rows` are the prefilled ones."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.entered, self.opened = threading.Event(), threading.Event()
+        self.rows: list[Sequence] = []
+
+    def prefill(self, row: Sequence, number: int) -> torch.Tensor:
+        self.rows.append(row)
+        self.entered.set()
+        assert self.opened.wait(60)
+        return super().prefill(row, number)
+
+
+def test_a_large_sequence_is_passed_by_small_ones(start: Start, model: LlamaForCausalLM) -> None:
+    forward = Gated(model)
+    loop = start(forward, StepLimits(4, 16, kv_tokens=4000, images_share=False))
+    running = Answer(loop, 8, 100)
+    assert forward.entered.wait(60)
+    large, *small = [Answer(loop, 8, number) for number in (3000, 3, 3, 3)]
+    forward.opened.set()
+    large.reached(1)
+    assert forward.rows == [each.row for each in (running, *small, large)]
+    assert all(each.end().finish is Finish.LENGTH for each in (running, *small))
+    large.row.cancel()
+
+
+def test_callers_take_turns(start: Start, model: LlamaForCausalLM) -> None:
+    forward = Gated(model)
+    loop = start(forward, StepLimits(1, 16, 10_000, images_share=False))
+    first = Answer(loop, 8, 2, "a")
+    assert forward.entered.wait(60)
+    second, third, other = [Answer(loop, 8, 2, caller) for caller in "aab"]
+    forward.opened.set()
+    assert third.end().finish is Finish.LENGTH
+    assert forward.rows == [each.row for each in (first, second, other, third)]
 
 
 @pytest.mark.parametrize(
