@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from fleet_server.protocols import (
     Vocabulary,
 )
 
+logger = logging.getLogger(__name__)
+
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
 """Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
@@ -68,7 +71,7 @@ class TorchChat:
         bounds = _bounds(spec, forward)
         self.device = str(runtime.device)
         self.dtype = str(runtime.dtype).removeprefix("torch.")
-        self.context_length = _context_length(spec, model.config)
+        self.context_length = _context_length(spec, model.config, bounds.kv_tokens)
         self.max_concurrent = bounds.rows
         self._random = torch.Generator(runtime.device)
         self._random.seed()
@@ -175,12 +178,19 @@ def _bounds(spec: ModelSpec, forward: ForwardPass) -> StepLimits:
     )
 
 
-def _context_length(spec: ModelSpec, config: Any) -> int:
+def _context_length(spec: ModelSpec, config: Any, kv_tokens: int) -> int:
+    """That of the spec, or what the model supports and the cache of `kv_tokens` holds."""
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if spec.context_length is None:
-        if own is None:
-            raise LoadError("The model's files give no context length.", "Set `contextLength`.")
-        return own
-    if own is not None and spec.context_length > own:
-        raise LoadError(f"contextLength is {spec.context_length}; this model supports {own}.")
-    return spec.context_length
+    length = spec.context_length or own
+    if length is None:
+        raise LoadError("The model's files give no context length.", "Set `contextLength`.")
+    if own is not None and length > own:
+        raise LoadError(f"contextLength is {length}; this model supports {own}.")
+    if kv_tokens < length:
+        logger.warning(
+            "%s has a context of %d tokens but a cache of %d; raise cache.kvGib (KV_CACHE_GIB)",
+            spec.model, length, kv_tokens,
+        )  # fmt: skip
+        if spec.context_length is None:
+            return max(kv_tokens, 1)
+    return length
