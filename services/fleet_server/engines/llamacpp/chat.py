@@ -7,7 +7,7 @@ import re
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +25,7 @@ from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.images import MOST_PIXELS, ImagePrompt, ImageReader
 from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
-from fleet_server.engines.llamacpp.slices import KnownPrompts, PromptTurns, slices
+from fleet_server.engines.llamacpp.slices import IdleCaches, PromptTurns, SlicedPrompt
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
@@ -121,7 +121,7 @@ class LlamaChat:
         self._special = SpecialText([*special, *markers])
         self._visible = [text for text in special if MARKS.search(text)]
         self._compiler = source_compiler(COMPILING_SECONDS)
-        self._known = KnownPrompts(self.max_concurrent)
+        self._caches = IdleCaches(self.max_concurrent)
         self._slice: int = params.n_batch
         self._turns = PromptTurns()
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
@@ -170,13 +170,10 @@ class LlamaChat:
             ]
         steps = StepReader(self.vocabulary, sampling.logprobs)
         tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
-        parts: Iterable[dict[str, Any]] = ()
-        known = 0
-        if self._prefix and not isinstance(prompt.state, ImagePrompt):
-            known = self._known.add(prompt.state)
-            parts = slices(body, known, self._slice)
-        turns = self._turns if prompt.num_tokens > known + self._slice else None
-        running = Running(body, tokens, emit, steps, parts, turns, current_caller())
+        sliced = SlicedPrompt(
+            body, prompt.num_tokens, sampling.adapter, self._caches, self._turns, self._slice
+        )
+        running = Running(body, tokens, emit, steps, sliced, current_caller())
         self._scheduler.submit(running)
         return running
 

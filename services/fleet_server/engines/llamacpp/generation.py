@@ -12,14 +12,14 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.server import GONE, Connection, EmbeddedServer
-from fleet_server.engines.llamacpp.slices import PromptTurns
+from fleet_server.engines.llamacpp.slices import SlicedPrompt
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.start_queue import StartQueue
 from fleet_server.protocols import Step
@@ -30,9 +30,8 @@ Emit = Callable[[Step], None]
 
 
 class Running:
-    """One generation. `tokens` are the most that it may need; `body` is that of /completion, and
-    `steps` reads its events; `slices` are the requests before it. A long prompt of `caller` is
-    computed in `turns` with others."""
+    """One generation. `tokens` are the most that it may need; `body` is that of /completion, with
+    `prompt`, and `steps` reads its events."""
 
     def __init__(
         self,
@@ -40,8 +39,7 @@ class Running:
         tokens: int,
         emit: Emit,
         steps: StepReader,
-        slices: Iterable[dict[str, Any]] = (),
-        turns: PromptTurns | None = None,
+        prompt: SlicedPrompt | None = None,
         caller: str = "",
     ) -> None:
         self.tokens = tokens
@@ -52,15 +50,14 @@ class Running:
         """Called once it is cancelled."""
         self._body = body
         self._steps = steps
-        self._slices = slices
-        self._turns = turns
+        self._prompt = prompt
         self._connection: Connection | None = None
 
     def cancel(self) -> None:
         """llama.cpp stops a sequence when its connection is closed."""
         self.cancelled = True
-        if self._turns is not None:
-            self._turns.wake()
+        if self._prompt is not None:
+            self._prompt.turns.wake()
         connection = self._connection
         if connection is not None and (opened := connection.sock) is not None:
             with contextlib.suppress(OSError):
@@ -77,33 +74,44 @@ class Running:
         self._connection = connection
         try:
             with ExitStack() as until_computed:
-                if self._turns is not None:
-                    until_computed.enter_context(self._turns.joined(self))
-                    self._compute_slices(connection, self._turns)
-                    until_computed.enter_context(self._turns.turn(self))
-                self._generate(connection, until_computed.close)
+                if self._prompt is not None:
+                    self._compute_slices(connection, self._prompt, until_computed)
+                self._generate(connection, until_computed)
         except Exception as error:
             # Of any type (http.client raises AttributeError if its socket is shut down): without a
             # last step the request would wait until it times out.
             self._fail(error)
         finally:
             connection.close()
+            if self._prompt is not None:
+                self._prompt.give()
 
-    def _compute_slices(self, connection: Connection, turns: PromptTurns) -> None:
-        for part in self._slices:
-            with turns.turn(self):
-                if self.cancelled:
-                    return
-                with connection.post("/completion", part) as response:
-                    self._steps.read_slice(json.loads(response.read()))
+    def _compute_slices(
+        self, connection: Connection, prompt: SlicedPrompt, until_computed: ExitStack
+    ) -> None:
+        """Compute the prompt but for the last slice, whose turn ends with `until_computed`."""
+        if prompt.take_cached():
+            return
+        until_computed.enter_context(prompt.turns.joined(self))
+        turn = until_computed.enter_context(ExitStack())
+        turn.enter_context(prompt.turns.turn(self))
+        for part in prompt.slices():
+            if self.cancelled:
+                return
+            with connection.post("/completion", part) as response:
+                self._steps.read_slice(json.loads(response.read()))
+            turn.close()
+            turn.enter_context(prompt.turns.turn(self))
 
-    def _generate(self, connection: Connection, prompt_ended: Callable[[], None]) -> None:
+    def _generate(self, connection: Connection, until_computed: ExitStack) -> None:
         if self.cancelled:
             return
         response = connection.post("/completion", self._body)
         self._body = {}  # which holds the images of its prompt
         for step in self._steps.read(response):
-            prompt_ended()
+            until_computed.close()
+            if self._prompt is not None:
+                self._prompt.computed()
             if self.cancelled:
                 return
             self.emit(step)

@@ -11,8 +11,7 @@ fill each pass in turns, and keep all prompts in later slots out.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -21,25 +20,116 @@ from numpy.typing import NDArray
 
 from fleet_server.turns import Turns
 
+SIMILARITY = 0.1
+"""Share of a prompt from which on llama.cpp takes the slot whose cache has it, instead of the one
+that was used least recently (`slot_prompt_similarity`)."""
 KEPT = ("lora",)
 """Fields of a request that its slices have too."""
 
 
-class KnownPrompts:
-    """The last prompts, as many as there are slots. Thread-safe."""
+class IdleCaches:
+    """The prompts whose keys and values are in the cache of a slot without a generation: those of
+    generations that have ended. Thread-safe."""
 
     def __init__(self, slots: int) -> None:
-        self._prompts: deque[NDArray[np.int32]] = deque(maxlen=slots)
+        self._slots = slots
+        self._running = 0
+        self._idle: list[tuple[str | None, NDArray[np.int32]]] = []
+        """Adapter and prompt, the least recent one first."""
         self._lock = threading.Lock()
 
-    def add(self, token_ids: Sequence[int]) -> int:
-        """Add a prompt; the length of the longest prefix that it shares with another, which the
-        cache may hold."""
-        added = np.asarray(token_ids, np.int32)
+    def take(
+        self, adapter: str | None, prompt: NDArray[np.int32], size: int, *, most: int | None = None
+    ) -> int | None:
+        """Let a generation have the slot with the longest prefix of its prompt; the length of this
+        prefix. The rest is computed in slices of `size` tokens.
+
+        None if more than `most` tokens were left to compute; the slot is not taken then.
+        """
         with self._lock:
-            shared = max((_shared(added, known) for known in self._prompts), default=0)
-            self._prompts.append(added)
-        return shared
+            lengths = [
+                _shared(prompt, known) if other == adapter else 0 for other, known in self._idle
+            ]
+            found = max(lengths, default=0)
+            if found <= SIMILARITY * min(len(prompt), found + size):
+                found = 0
+            if most is not None and len(prompt) - found > most:
+                return None
+            self._running += 1
+            if found:
+                del self._idle[lengths.index(found)]
+            self._drop()
+            return found
+
+    def give(self, adapter: str | None, computed: NDArray[np.int32]) -> None:
+        """The generation has ended; its slot has the keys and values of these tokens at least."""
+        with self._lock:
+            self._running -= 1
+            if len(computed):
+                self._idle.append((adapter, computed))
+            self._drop()
+
+    def _drop(self) -> None:
+        del self._idle[: max(0, len(self._idle) + self._running - self._slots)]
+
+
+class SlicedPrompt:
+    """The prompt of `body`, a request for text with `adapter`.
+
+    It is computed in slices of `size` tokens, in `turns` with others if there are several. Without
+    token ids, or without `cache_prompt`, the `num_tokens` are one slice.
+    """
+
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        num_tokens: int,
+        adapter: str | None,
+        caches: IdleCaches,
+        turns: PromptTurns,
+        size: int,
+    ) -> None:
+        self.turns = turns
+        self._num_tokens = num_tokens
+        self._adapter = adapter
+        self._caches = caches
+        self._size = size
+        self._has_slices = body["cache_prompt"] and isinstance(body["prompt"], list)
+        self._body = body if self._has_slices else {}
+        self._ids = np.asarray(self._body.get("prompt", ()), np.int32)
+        self._known: int | None = None
+        self._computed = 0
+
+    def take_cached(self) -> bool:
+        """Take a slot if its cache leaves `size` tokens of the prompt at most; whether it does."""
+        if self._has_slices or self._num_tokens <= self._size:
+            self._take(self._size)
+        return self._known is not None
+
+    def slices(self) -> Iterator[dict[str, Any]]:
+        """The requests before `body`. A slice is computed once the next one is requested."""
+        known = self._take()
+        if self._has_slices:
+            for part in slices(self._body, known, self._size):
+                yield part
+                self._computed = len(part["prompt"])
+
+    def computed(self) -> None:
+        """The whole prompt has been computed."""
+        self._computed = len(self._ids)
+        self._body = {}
+
+    def give(self) -> None:
+        """The generation has ended."""
+        if self._known is not None:
+            self._caches.give(self._adapter, self._ids[: self._computed])
+            self._known = None
+
+    def _take(self, most: int | None = None) -> int:
+        if self._known is None:
+            self._known = self._caches.take(self._adapter, self._ids, self._size, most=most)
+            self._computed = self._known or 0
+        return self._computed
 
 
 class LongPrompt(Protocol):

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import threading
 
-from fleet_server.engines.llamacpp.slices import KnownPrompts, PromptTurns, slices
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_server.engines.llamacpp.slices import IdleCaches, PromptTurns, SlicedPrompt, slices
 from support.waiting import until
 
 
@@ -20,13 +23,86 @@ def test_a_prompt_of_one_slice_is_not_divided() -> None:
     assert list(slices({"prompt": [1, 2, 3, 4]}, 2, 3)) == []
 
 
-def test_the_longest_known_prefix() -> None:
-    known = KnownPrompts(2)
-    assert known.add([1, 2, 3]) == 0
-    assert known.add([1, 2, 4, 5]) == 2
-    assert known.add([1, 2, 4]) == 3
-    assert known.add([1, 2, 3, 9]) == 2  # the first one has left
-    assert known.add([7]) == 0
+def ids(*tokens: int) -> NDArray[np.int32]:
+    return np.asarray(tokens, np.int32)
+
+
+def test_only_the_cache_of_an_idle_slot_is_known() -> None:
+    caches = IdleCaches(2)
+    prompt = ids(1, 2, 3, 4)
+    assert caches.take(None, prompt, 2) == 0
+    assert caches.take(None, prompt, 2) == 0  # while the other one runs
+    caches.give(None, prompt[:3])  # cancelled after a slice
+    caches.give(None, prompt[:0])
+    assert caches.take("sql", prompt, 2) == 0
+    caches.give("sql", prompt)
+    assert caches.take(None, prompt, 2, most=0) is None
+    assert caches.take(None, prompt, 2, most=1) == 3
+    assert caches.take(None, prompt, 2) == 0
+
+
+def test_the_longest_prefix_and_the_slot_used_least_recently() -> None:
+    caches = IdleCaches(2)
+    for prompt in (ids(1, 2, 3), ids(1, 2, 4, 5), ids(7)):
+        caches.take(None, prompt, 2)
+        caches.give(None, prompt)
+    # The third has the slot of the second, whose prefix the second had.
+    assert caches.take(None, ids(1, 2, 4), 2) == 3
+    assert caches.take(None, ids(7, 8), 2) == 1
+
+
+def test_a_short_prefix_is_in_another_slot() -> None:
+    caches = IdleCaches(2)
+    caches.take(None, ids(1), 20)
+    caches.give(None, ids(1))
+    assert caches.take(None, ids(1, *range(30)), 20) == 0
+
+
+def sliced(caches: IdleCaches, prompt: list[int], size: int = 3) -> SlicedPrompt:
+    body = {"prompt": prompt, "cache_prompt": True}
+    return SlicedPrompt(body, len(prompt), None, caches, PromptTurns(), size)
+
+
+def test_the_same_prompt_twice_is_divided_twice() -> None:
+    caches = IdleCaches(4)
+    both = [sliced(caches, list(range(8))) for _ in range(2)]
+    assert [each.take_cached() for each in both] == [False, False]
+    assert [len(list(each.slices())) for each in both] == [2, 2]
+    both[0].computed()
+    both[0].give()
+    third = sliced(caches, list(range(10)))
+    assert third.take_cached()
+    both[1].give()  # cancelled after its slices, of six tokens
+    fourth = sliced(caches, list(range(10)))
+    assert not fourth.take_cached()
+    assert [len(part["prompt"]) for part in fourth.slices()] == [9]
+    third.give()  # cancelled before it was computed
+    assert sliced(caches, list(range(10))).take_cached()
+
+
+def test_a_slice_that_failed_is_not_known() -> None:
+    caches = IdleCaches(1)
+    prompt = sliced(caches, list(range(8)))
+    assert not prompt.take_cached()
+    parts = prompt.slices()
+    assert [len(next(parts)["prompt"]) for _ in range(2)] == [3, 6]
+    prompt.give()
+    assert caches.take(None, ids(*range(8)), 3) == 3
+
+
+def test_prompts_without_token_ids_have_one_slice() -> None:
+    body = {"prompt": {"prompt_string": "a"}, "cache_prompt": True}
+    caches = IdleCaches(2)
+    for number, is_short in ((3, True), (4, False)):
+        prompt = SlicedPrompt(body, number, None, caches, PromptTurns(), 3)
+        assert prompt.take_cached() == is_short
+        assert list(prompt.slices()) == []
+        prompt.computed()
+        prompt.give()
+    uncached = SlicedPrompt({"prompt": [1] * 9, "cache_prompt": False}, 9, None, caches,
+                            PromptTurns(), 3)  # fmt: skip
+    assert not uncached.take_cached()
+    assert list(uncached.slices()) == []
 
 
 class Long:
