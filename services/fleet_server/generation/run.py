@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from fastapi import Request, Response
 
-from fleet_contract.errors import FleetError, PromptTooLong
+from fleet_contract.errors import BadRequest, FleetError, PromptTooLong
 from fleet_contract.names import HEADER_UNENFORCED, HEADER_USAGE
 from fleet_contract.spec import ModelSpec
 from fleet_server.admission import Slot
@@ -165,6 +165,7 @@ class Generator:
         lengths = [prompt.num_tokens for prompt in prepared.prompts]
         stack.enter_context(server.scores.held(scores_of(options, most, lengths)))
         grammar = await self._compiled(model, prepared.output or options.output)
+        check_sequences(grammar, number * options.n)
         loop = asyncio.get_running_loop()
         limit = server.spec.limits.request_timeout
         deadline = loop.time() + limit
@@ -260,6 +261,18 @@ def check_bias(options: GenerationOptions, model: ChatModel) -> None:
     """Raises BadRequest for a bias of a token that the model does not have."""
     if options.logit_bias:
         check_vocabulary(options.logit_bias, getattr(model, "vocab_size", sys.maxsize))
+
+
+def check_sequences(grammar: Any, number: int) -> None:
+    """Raises BadRequest for a compiled format that so many sequences may not follow."""
+    most: int | None = getattr(grammar, "most_sequences", None)
+    if most is not None and number > most:
+        raise BadRequest(
+            f"Compiling the schema takes too long for {number} choices; at most {most} may follow "
+            f"it in one request. Use a simpler one.",
+            param=grammar.param,
+            code="schema_too_expensive",
+        )
 
 
 def scores_of(options: GenerationOptions, most: Sequence[int], lengths: Sequence[int]) -> int:

@@ -67,7 +67,8 @@ class GuidedVocabulary:
 class Grammar:
     """A compiled format; `start` returns the masks of a new sequence. Thread-safe.
 
-    `unenforced` are the keywords of its schemas that it leaves out.
+    `unenforced` are the keywords of its schemas that it leaves out, `cpu_seconds` is the processor
+    time of its compilation.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Grammar:
     ) -> None:
         self.plan = plan
         self.unenforced: tuple[str, ...] = ()
+        self.cpu_seconds = 0.0
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._param = param
@@ -214,6 +216,7 @@ class GrammarCompiler:
         tokenizer = self._loaded()
         limits = llguidance.LLParserLimits(**LIMITS)
         source = plan.text(self._special)
+        began = time.thread_time()
         matcher = llguidance.LLMatcher(tokenizer, source, limits=limits, log_level=0)
         if matcher.is_error():
             raise refusal(matcher.get_error(), param, what)
@@ -221,7 +224,9 @@ class GrammarCompiler:
         mask = matcher.compute_bitmask()
         if matcher.is_error() or not any(mask):
             raise refusal(matcher.get_error(), param, what)
-        return Grammar(matcher, tokenizer, plan, param, self._ahead)
+        made = Grammar(matcher, tokenizer, plan, param, self._ahead)
+        made.cpu_seconds = time.thread_time() - began
+        return made
 
     def _check(self, term: str, param: str) -> list[str]:
         """Compile a term alone, and return the warnings. Raises BadRequest."""

@@ -21,6 +21,8 @@ class SourceFormat:
     source: str
     unenforced: tuple[str, ...]
     param: str
+    most_sequences: int | None = None
+    """How many sequences of one request may follow it."""
 
 
 def source_compiler(cpu_seconds: float | None = None) -> GrammarCompiler:

@@ -50,8 +50,9 @@ DEFAULT_SEQUENCES = 16
 PREFILL = 512
 """Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
 COMPILING_SECONDS = 0.5
-"""Processor time of a format. llama.cpp compiles it again for each request, while no sequence goes
-on."""
+"""Processor time of a format in all sequences of a request. llama.cpp compiles it again for each of
+them, while no other goes on."""
+SHORTEST_SECONDS = 1e-6
 MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 LLGUIDANCE = "%llguidance {}"
@@ -156,7 +157,9 @@ class LlamaChat:
         """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
         grammar = self._compiler.compile(wanted)
-        return SourceFormat(grammar.plan.text(self._special_id), grammar.unenforced, wanted.param)
+        source = grammar.plan.text(self._special_id)
+        most = int(COMPILING_SECONDS / max(grammar.cpu_seconds, SHORTEST_SECONDS))
+        return SourceFormat(source, grammar.unenforced, wanted.param, max(1, most))
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

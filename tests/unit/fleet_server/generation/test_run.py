@@ -16,7 +16,7 @@ import pytest
 from fastapi import Request
 from starlette.responses import Response
 
-from fleet_contract.errors import InternalError, PromptTooLong
+from fleet_contract.errors import BadRequest, InternalError, PromptTooLong
 from fleet_contract.names import (
     HEADER_DECODE_MS,
     HEADER_FIRST_TOKEN_MS,
@@ -26,6 +26,7 @@ from fleet_contract.names import (
     HEADER_USAGE,
 )
 from fleet_contract.spec import ModelSpec
+from fleet_server.engines.guided.elsewhere import SourceFormat
 from fleet_server.generation import run, stream
 from fleet_server.generation.choices import Choice
 from fleet_server.generation.options import GenerationOptions
@@ -233,6 +234,16 @@ async def test_a_format_is_compiled_for_the_engine() -> None:
     await served.respond(output=FORMAT)
     assert served.model.compiled == [FORMAT]
     assert served.model.asked[1].grammar == ("grammar", FORMAT)
+
+
+async def test_choices_may_be_too_many_for_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(AtOnce())
+    compiled = SourceFormat("start: /a/", (), "response_format", most_sequences=3)
+    monkeypatch.setattr(served.model, "compile", lambda _: compiled)
+    await served.respond(output=FORMAT, n=3)
+    with pytest.raises(BadRequest, match="for 4 choices; at most 3") as caught:
+        await served.respond(output=FORMAT, n=4)
+    assert (caught.value.param, caught.value.code) == ("response_format", "schema_too_expensive")
 
 
 async def test_tokens_and_times_are_counted() -> None:

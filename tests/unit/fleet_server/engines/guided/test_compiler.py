@@ -167,6 +167,14 @@ def test_a_compilation_has_a_deadline_and_a_bounded_queue(compiler: GrammarCompi
         compiler.compile(wanted({"const": -1}))
 
 
+def test_the_processor_time_of_a_format(compiler: GrammarCompiler) -> None:
+    small, large = [
+        compiler.compile(OutputFormat("a?" * number, "p", FormatKind.REGEX)).cpu_seconds
+        for number in (1, 2000)
+    ]
+    assert 0 < small < large
+
+
 def test_processor_time_has_a_limit_for_engines_that_compile_again() -> None:
     compiler = source_compiler(0.2)
     try:
