@@ -93,6 +93,18 @@ async def test_usage_of_a_stream_is_last_if_requested(client: openai.AsyncOpenAI
     assert all(chunk.usage is None for chunk in await streamed(client, max_tokens=7))
 
 
+async def test_several_choices(client: openai.AsyncOpenAI) -> None:
+    answer = await chat(client, n=3, max_tokens=4)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert all(choice.message.content for choice in answer.choices)
+    assert answer.usage.completion_tokens == 3 * 4
+    assert answer.usage.prompt_tokens == (await chat(client, max_tokens=1)).usage.prompt_tokens
+    chunks = await streamed(client, n=2, max_tokens=4, stream_options={"include_usage": True})
+    ends = [each for chunk in chunks for each in chunk.choices if each.finish_reason]
+    assert sorted(each.index for each in ends) == [0, 1]
+    assert chunks[-1].usage.completion_tokens == 2 * 4
+
+
 async def test_a_stop_string_ends_the_response_before_it(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client)
     for stop in ("Wednesday", "day\n3", ["Friday", "Thursday"]):

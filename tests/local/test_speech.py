@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import jiwer
 import openai
 import pytest
 
+from support.local_fleet import CHAT
 from support.required import require_program
 
 MODEL = "openai/whisper-base"
@@ -43,6 +45,31 @@ async def transcribe(client: openai.AsyncOpenAI, path: Path, **fields: Any) -> A
 async def test_speech_is_transcribed(client: openai.AsyncOpenAI, speak: Speak) -> None:
     answer = await transcribe(client, speak(ENGLISH))
     assert word_errors(ENGLISH, answer.text) <= 0.25, answer.text
+
+
+async def test_a_chat_with_a_recording_is_one_with_its_text(
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient, speak: Speak
+) -> None:
+    """The chat model gets what the speech model of the fleet heard."""
+
+    async def chat(part: dict[str, Any]) -> httpx.Response:
+        messages = [{"role": "user", "content": [part]}]
+        body = {"model": CHAT, "messages": messages, "max_tokens": 24, "temperature": 0}
+        return await http.post("/v1/chat/completions", json=body)
+
+    def spoken(data: bytes) -> dict[str, Any]:
+        audio = {"data": base64.b64encode(data).decode(), "format": "wav"}
+        return {"type": "input_audio", "input_audio": audio}
+
+    path = speak("What is the capital of France?")
+    text = (await transcribe(client, path)).text.strip()
+    written = (await chat({"type": "text", "text": text})).json()
+    heard = (await chat(spoken(path.read_bytes()))).json()
+    assert "Paris" in heard["choices"][0]["message"]["content"], (text, heard)
+    assert heard["usage"]["prompt_tokens"] == written["usage"]["prompt_tokens"]
+    broken = await chat(spoken(b"this is no recording " * 100))
+    assert broken.status_code == 400, broken.text
+    assert broken.json()["error"]["param"] == "messages[0].content[0]"
 
 
 # The official client marks its method for translations as deprecated.
