@@ -37,7 +37,7 @@ def test_every_engine_serves_in_one_fleet(
         "openvino": f"model: {CHAT}, engine: openvino, contextLength: 512",
         "llamacpp": f'model: llamacpp, engine: llamacpp, source: "file://{gguf}", {short}',
         "vllm": f'model: vllm, engine: vllm, source: "file://{tiny}", {short}, '
-                "cache: {kvGib: 0.01}",
+                "dtype: float32, cache: {kvGib: 0.01}",
         "torch": f"model: {EMBEDDING}, engine: torch",
         "ctranslate2": f"model: {TINY_SPEECH}",
     })  # fmt: skip
@@ -54,6 +54,7 @@ def test_every_engine_serves_in_one_fleet(
             for model in (CHAT, "llamacpp"):
                 assert "Tokyo" in text_of(http, model, capital)
             assert text_of(http, "vllm", "fox")
+            check_choices(http, "vllm")
             body = {"model": EMBEDDING, "input": "a fox"}
             [vector] = post(http, "/v1/embeddings", json=body)["data"]
             assert len(vector["embedding"]) == 384
@@ -65,6 +66,21 @@ def test_every_engine_serves_in_one_fleet(
             )  # fmt: skip
             assert len(found["text"].split()) > 2
         assert fleet.end() == 0
+
+
+def check_choices(http: httpx.Client, model: str) -> None:
+    """Several choices are those of single requests with their seeds, which float32 makes exact."""
+    body = {"model": model, "temperature": 1, "max_tokens": 12, "prompt": ["fox", "dog"]}
+    several = post(http, "/v1/completions", json=body | {"seed": 5, "n": 3})
+    single = [post(http, "/v1/completions", json=body | {"seed": seed}) for seed in (5, 6, 7)]
+    texts = [[choice["text"] for choice in each["choices"]] for each in single]
+    wanted = [of_seed[prompt] for prompt in range(2) for of_seed in texts]
+    assert [choice["text"] for choice in several["choices"]] == wanted
+    assert [choice["index"] for choice in several["choices"]] == list(range(6))
+    assert len(set(wanted)) > 4
+    assert several["usage"]["prompt_tokens"] == single[0]["usage"]["prompt_tokens"]
+    written = sum(each["usage"]["completion_tokens"] for each in single)
+    assert several["usage"]["completion_tokens"] == written
 
 
 def text_of(http: httpx.Client, model: str, question: str) -> str:
