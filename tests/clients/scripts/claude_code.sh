@@ -1,4 +1,5 @@
-# Claude Code: an answer that a schema enforces, then two turns with a call of its own tool.
+# Claude Code: an answer that a schema enforces, then two turns with a call of its own tool. The names of files
+# that the tool may read are bounded too, since the model does not end a text that may be long.
 set -eu
 export ANTHROPIC_BASE_URL=$BASE_URL ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL=smollm2 \
   ANTHROPIC_DEFAULT_HAIKU_MODEL=smollm2 CLAUDE_CODE_MAX_OUTPUT_TOKENS=256 CLAUDE_CODE_ATTRIBUTION_HEADER=0 \
@@ -8,7 +9,9 @@ ask() {
 }
 CLAUDE_CODE_EXTRA_BODY='{"output_format": {"type": "json_schema", "schema": {"enum": ["red", "blue"]}}}' \
   ask 'Name a colour.' '' > answer.json
-CLAUDE_CODE_EXTRA_BODY='{"tool_choice": {"type": "tool", "name": "Read"}}' ask 'Read a file.' Read > called.json
+CLAUDE_CODE_EXTRA_BODY='{"tool_choice": {"type": "tool", "name": "Read"}, "tools": [{"name": "Read",
+  "input_schema": {"type": "object", "required": ["file_path"],
+    "properties": {"file_path": {"enum": ["'$PWD/answer.json'"]}}}}]}' ask 'Read a file.' Read > called.json
 cat answer.json called.json
 python - <<'PYTHON'
 import json
@@ -19,4 +22,5 @@ assert json.loads(answer["result"]) in ("red", "blue"), answer
 # The forced calls end only with the last turn; an error of the API would be another reason.
 assert called["terminal_reason"] == "max_turns", called
 assert called["stop_reason"] == "tool_use", called
+assert not called["permission_denials"], called
 PYTHON
