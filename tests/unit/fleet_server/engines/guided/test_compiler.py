@@ -198,6 +198,8 @@ item ::= [a-z]+ | list"""
         (FormatKind.REGEX, "x\ny|z", "x\ny", "x"),
         (FormatKind.GRAMMAR, GBNF, "[ab,[c]]", "[ab"),
         (FormatKind.GRAMMAR, 'start: "x" /[0-9]+/', "x12", "x"),
+        (FormatKind.GRAMMAR, 'start: "&~" /[&~]/ // & or ~', "&~~", "&~a"),
+        (FormatKind.GRAMMAR, 'root ::= "\\"&" [&~]', '"&&', '"&"'),
         (FormatKind.GRAMMAR, 'start: %json {"type": "boolean"}', "true", "1"),
     ],
 )
@@ -220,6 +222,8 @@ def test_patterns_and_grammars(
         (FormatKind.GRAMMAR, 'root ::= ("a"', "invalid_grammar"),
         (FormatKind.GRAMMAR, "start: start", "invalid_grammar"),
         (FormatKind.GRAMMAR, "nonsense", "invalid_grammar"),
+        (FormatKind.GRAMMAR, 'start: A\nA: /"/ & /.*/', "invalid_grammar"),
+        (FormatKind.GRAMMAR, "start: A\nA: ~/a/", "invalid_grammar"),
         (FormatKind.GRAMMAR, 'start: %json {"type": "x"}', "invalid_grammar"),
         (FormatKind.GRAMMAR, "start: " + "(" * 65 + '"a"' + ")" * 65, "grammar_too_large"),
         (FormatKind.GRAMMAR, 'start: "a"' + "\n" * 1001, "grammar_too_large"),
