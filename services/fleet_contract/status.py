@@ -105,7 +105,7 @@ class Scaling(SpecPart):
     desired_replicas: int
     """Desired number of servers."""
     reason: str = ""
-    """Load, Idle or Yielded; RoutersUnknown or RouterSilent, while servers are not removed."""
+    """Load, Idle, Yielded or Stopped; RoutersUnknown or RouterSilent: servers are not removed."""
     last_active_time: Time | None = None
     """When the model was last used, with scaleToZeroAfter; updated after a quarter of that time."""
     low_since: Time | None = None

@@ -125,7 +125,9 @@ class Controller:
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp") or not self._may_write(key[0]):
             return "unchanged"
-        observed, plan = await self._decide(key, replace(observed, yields_to=yields_to))
+        observed, plan = await self._decide(
+            key, replace(observed, yields_to=yields_to, unplaced=self._yields.is_unplaced(key))
+        )
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)

@@ -113,7 +113,8 @@ class Observed:
     `errors` are the API server's errors for children in this reconcile.
     `turn` has the models whose rollouts come before this one's.
     `yields_to` is a model (namespace/name) that this one should make room for, "" for none;
-    `neighbours` are the models that could make room for this one, where requested.
+    `neighbours` are the models that could make room for this one, where requested. `unplaced`:
+    the model that this one has yielded to still waits for a node.
     `remote` is the last probe of a remote server, `comparison` the requests since the weight in
     the traffic group last changed.
     `replica_set` is the hash of the Deployment's current ReplicaSet, "" if it does not matter.
@@ -141,6 +142,7 @@ class Observed:
     turn: Turn = NO_TURN
     yields_to: str = ""
     neighbours: Neighbours | None = None
+    unplaced: bool = False
     load: Load | None = None
     comparison: Comparison | None = None
     replica_set: str = ""

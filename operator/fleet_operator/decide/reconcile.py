@@ -137,6 +137,7 @@ def _target(observed: Observed) -> autoscale.Target:
         any(_is_starting(pod, observed) for pod in observed.pods if pod.active),
         # It may have got requests since it was chosen.
         observed.yields_to if observed.yields_to and may_yield_now(observed) else "",
+        observed.unplaced,
     )
 
 

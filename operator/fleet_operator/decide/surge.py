@@ -13,6 +13,8 @@ WAITING = frozenset({"Unschedulable", "VolumeInUse"})
 BEYOND_CAPACITY = ("affinity rules", "volume", "PersistentVolumeClaim", "allocate all claims")
 """Parts of the scheduler's messages about what `capacity` does not consider: affinity of pods,
 volumes and their zones, devices. Source: pkg/scheduler/framework/plugins of Kubernetes."""
+LACKING = ("Insufficient ", "Too many pods")
+"""Parts of them about what other pods take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +22,21 @@ class Blockage:
     """Why new servers cannot be placed, and since when (Unix time).
 
     `by_nodes`: no node takes them, which free nodes may change; quotas, volumes and the affinity of
-    pods are independent of free nodes. `has_pod` is False where a quota refuses to create them.
+    pods are independent of free nodes. `by_resources`: other pods take what they request, on some
+    of the nodes at least. `has_pod` is False where a quota refuses to create them.
     """
 
     since: float
     message: str
     by_nodes: bool = False
+    by_resources: bool = False
     has_pod: bool = True
 
 
 def blockage(servers: ServerSet, now: float) -> Blockage | None:
     """What keeps the current version's pods from being placed; None if nothing does."""
     waiting = [
-        Blockage(pod.created, one.message, _is_by_nodes(one))
+        Blockage(pod.created, one.message, _is_by_nodes(one), _is_by_resources(one))
         for pod, one in servers.current
         if one.reason in WAITING
     ]
@@ -53,3 +57,9 @@ def blockage(servers: ServerSet, now: float) -> Blockage | None:
 def _is_by_nodes(one: Diagnosis) -> bool:
     beyond = any(part in one.message for part in BEYOND_CAPACITY)
     return one.reason == "Unschedulable" and not beyond
+
+
+def _is_by_resources(one: Diagnosis) -> bool:
+    message, _, _ = one.message.partition("preemption:")
+    lacking = any(part in message for part in LACKING)
+    return one.reason == "Unschedulable" and lacking

@@ -218,10 +218,6 @@ def test_idle_models_scale_to_zero_and_wake(
     assert "wakeAt" in condition(found, "Ready")["message"]
 
 
-@pytest.mark.skip(
-    reason="passes on a quiet machine; on a busy one the first model is not woken in 90 s, "
-    "for a reason that is not known yet"
-)
 def test_the_idle_one_of_two_models_that_share_a_node_makes_room(
     tenant: Tenant, routers: Routers, add_node: AddNode, router_operator: OperatorProcess
 ) -> None:

@@ -37,6 +37,13 @@ class Yields:
         if order:
             self._orders.setdefault(key, order)
 
+    def is_unplaced(self, key: Key) -> bool:
+        """Whether the model that this one has yielded to still waits for a node."""
+        scaling = (self._cache.models[key].get("status") or {}).get("scaling") or {}
+        namespace, _, model = (scaling.get("yieldedTo") or "").partition("/")
+        pods = self._cache.model_pods((namespace, model)) if model else ()
+        return any(pod.active and not pod.node for pod in pods)
+
     def neighbours(self, key: Key) -> Neighbours:
         """The models that could make room for `key`."""
         name = "/".join(key)

@@ -24,6 +24,12 @@ NOTED_SHARE = 0.25
 of `scaleToZeroAfter`, within a bound in seconds."""
 YIELDED = "Yielded"
 """The reason of a model whose servers were stopped for another model."""
+STOPPED = "Stopped"
+PLACE_SECONDS = 60.0
+"""How long a model that has yielded waits at most until the other one has its place: a server that
+started earlier would compete for it."""
+PLACED_SECONDS = 2.0
+"""Time until the next decision while it waits."""
 WAKE_SECONDS = 300.0
 """How long a request starts servers of a model that has none and is never scaled to zero."""
 
@@ -74,9 +80,15 @@ def target(
     delay: float,
     starting: bool = False,
     yields_to: str = "",
+    unplaced: bool = False,
 ) -> Target:
     """The desired number of servers; the arguments are those of `_now`."""
-    found = _now(spec, load, past, wake, created, now, delay, starting, yields_to)
+    found = _now(spec, load, past, wake, created, now, delay, starting, yields_to, unplaced)
+    if found.reason == STOPPED:
+        # Kept for the time after: the pattern of a week would have to be learnt again.
+        hours = wake_times.active_hours(spec, past, 0.0, now)
+        kept = Scaling(desired_replicas=0, reason=STOPPED, active_hours=hours) if hours else None
+        return replace(found, scaling=kept)
     if found.scaling is None or (not spec.wake_at and spec.prewarm is None):
         return found
     requests = last_request(load, None, now)
@@ -92,7 +104,7 @@ def target(
 
 def _now(
     spec: ModelSpec, load: Load | None, past: Scaling | None, wake: str | None, created: float,
-    now: float, delay: float, starting: bool, yields_to: str,
+    now: float, delay: float, starting: bool, yields_to: str, unplaced: bool,
 ) -> Target:  # fmt: skip
     """The desired number of servers, without what is kept for later.
 
@@ -100,21 +112,26 @@ def _now(
     became ready, `delay` the operator's scale-down delay in seconds. `starting` is whether a server
     is starting: one that takes longer to load than the model may be idle is not stopped for that.
     `yields_to` is a model for which the servers are stopped now, although they may not be idle for
-    long enough otherwise; a model that has yielded starts again at the next request.
+    long enough otherwise; a model that has yielded starts again at the next request, but while
+    `unplaced`, when the other model still waits for its place, only after a while.
     Servers are removed only when every router has responded.
     """
     requested = 1 if spec.replicas is None else spec.replicas
     if spec.engine is Engine.REMOTE:
         return Target(0, "Remote")
     if spec.stopped:
-        return Target(0, "Stopped")
+        return Target(0, STOPPED)
     if not is_on(spec):
         return Target(requested, "Fixed" if requested else "Zero")
     low, high = _bounds(spec, requested)
-    if past is not None and _is_yielding(spec, load, past, wake, now):
-        kept = past.model_copy(update={"room_at": None})
-        return Target(0, YIELDED, kept, _seconds_until(past.yielded_at, now))
-    if past is not None:
+    yielded = _yielded_at(spec, past)
+    if past is not None and yielded is not None:
+        last = max(last_request(load, wake, now), wake_times.last_start(spec, past, now))
+        held = last >= yielded and unplaced and now - yielded < PLACE_SECONDS
+        if held or last < yielded:
+            seconds = PLACED_SECONDS if held else _seconds_until(past.yielded_at, now)
+            return Target(0, YIELDED, past.model_copy(update={"room_at": None}), seconds)
+    if past is not None and past.reason != STOPPED:
         current = past.desired_replicas
     else:
         current = max(low, min(requested, high)) if requested else 0
@@ -192,14 +209,11 @@ def last_request(load: Load | None, wake: str | None, now: float) -> float:
     return max(moments)
 
 
-def _is_yielding(
-    spec: ModelSpec, load: Load | None, past: Scaling, wake: str | None, now: float
-) -> bool:
-    """Whether the model has yielded and nothing wanted it since."""
-    at = parse(past.yielded_at) if past.reason == YIELDED and not past.desired_replicas else None
-    if at is None or not _may_yield(spec):
-        return False
-    return max(last_request(load, wake, now), wake_times.last_start(spec, past, now)) < at
+def _yielded_at(spec: ModelSpec, past: Scaling | None) -> float | None:
+    """When the model has yielded, if it has no servers since (Unix time)."""
+    if past is None or past.reason != YIELDED or past.desired_replicas or not _may_yield(spec):
+        return None
+    return parse(past.yielded_at)
 
 
 def _seconds_until(time: str | None, now: float) -> float | None:

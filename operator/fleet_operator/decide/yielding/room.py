@@ -52,7 +52,7 @@ def is_wanted(observed: Observed, target: Target, servers: ServerSet) -> bool:
     if target.reason != "Load" or servers.ready or servers.old or observed.cluster is None:
         return False
     blocked = blockage(servers, observed.now)
-    if blocked is None or not blocked.by_nodes:
+    if blocked is None or not (blocked.by_nodes or blocked.by_resources):
         return False
     spec, now = observed.resolution.spec, observed.now
     last = autoscale.last_request(observed.load, observed.wake, now)

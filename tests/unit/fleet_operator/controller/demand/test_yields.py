@@ -89,6 +89,21 @@ def test_servers_that_leave_are_those_of_models_scaled_to_zero(fleet: Fleet) -> 
     assert [one.name for one in fleet.yields.neighbours(("ns", "x")).leaving] == ["a", "b", "d"]
 
 
+def test_whether_the_model_that_room_was_made_for_waits_for_a_node(fleet: Fleet) -> None:
+    yielded = {"desiredReplicas": 0, "reason": "Yielded", "yieldedTo": "ns/w"}
+    a = fleet.model("a", replicas=0, status={"scaling": yielded})
+    assert not fleet.yields.is_unplaced(a)
+    labels = {"modelfleet.dev/inferencemodel": "w"}
+    for fields, waits in (
+        ({"unschedulable": "0/1 nodes"}, True),
+        ({"unschedulable": "0/1 nodes", "deleting": True}, False),
+        ({}, False),
+    ):
+        fleet.cache.put_pod(pod("w", labels=labels, **fields))
+        assert fleet.yields.is_unplaced(a) is waits
+    assert not fleet.yields.is_unplaced(fleet.model("b"))
+
+
 def test_an_order_holds_for_one_decision(fleet: Fleet) -> None:
     a, w = fleet.model("a", yieldsAfter=5), fleet.model("w")
     assert fleet.yields.decided(w, Decision({}, yields=("ns/a",))) == [a]

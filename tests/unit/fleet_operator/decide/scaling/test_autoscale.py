@@ -263,6 +263,20 @@ def test_the_first_request_of_an_hour_is_news_with_prewarm() -> None:
     assert not is_news(plain, used(1), used(-1))
 
 
+def test_the_hours_of_last_week_outlive_a_stop() -> None:
+    spec = {"yieldsAfter": 60, "prewarm": {}, "replicas": 2}
+    hours = [int(NOW // 3600) - 3, int(NOW // 3600) - 200]
+    past = was(2, active_hours=hours)
+    stopped = decide({**spec, "stopped": True}, past=past)
+    assert (stopped.replicas, stopped.reason) == (0, "Stopped")
+    assert stopped.scaling == Scaling(desired_replicas=0, reason="Stopped", active_hours=hours[:1])
+    again = decide(spec, past=stopped.scaling)
+    assert (again.replicas, again.reason) == (2, "Load")
+    assert again.scaling is not None
+    assert again.scaling.active_hours == hours[:1]
+    assert decide({**spec, "stopped": True}).scaling is None
+
+
 @pytest.mark.parametrize(
     ("spec", "replicas"),
     [

@@ -24,6 +24,8 @@ QUIET = Load(0, None, complete=True)
 HELD = Load(1, NOW, complete=True)
 FULL = Cluster([node("node-a", cpu="4")], {"node-a": {"cpu": 4000, "pods": 1000}})
 NOWHERE = {"unschedulable": "0/1 nodes are available: 1 Insufficient cpu."}
+AFFINITY = "node(s) didn't match pod anti-affinity rules"
+BY_AFFINITY = f"0/1 nodes: 1 {AFFINITY}. preemption: 1 Insufficient cpu."
 REQUESTS = {"resources": {"requests": {"cpu": "4"}}, "scaleToZeroAfter": 900}
 
 
@@ -79,6 +81,7 @@ def test_the_time_at_which_there_may_be_room_is_kept_while_it_hardly_changes(
         (REQUESTS, {"cluster": None}, (NOWHERE,)),  # nodes are unknown
         (REQUESTS, {}, ({"ready": True}, NOWHERE)),  # it serves
         (REQUESTS, {}, ({"running": False},)),  # has a node
+        (REQUESTS, {}, ({"unschedulable": BY_AFFINITY},)),
         ({"resources": REQUESTS["resources"]}, {}, (NOWHERE,)),  # is not scaled by requests
     ],
 )  # fmt: skip
@@ -88,6 +91,14 @@ def test_who_makes_no_one_stop(
     observed = waiting(observe, *pods, spec=spec, **fields)
     assert not reconcile(observed).wants_neighbours
     assert reconcile(replace(observed, neighbours=Neighbours([other()]))).yields == ()
+
+
+@pytest.mark.parametrize("lacking", ["1 Insufficient cpu", "1 Too many pods"])
+def test_room_is_wanted_where_only_some_nodes_lack_resources(
+    observe: Observe, lacking: str
+) -> None:
+    message = f"0/3 nodes are available: {lacking}, 2 {AFFINITY}."
+    assert reconcile(waiting(observe, {"unschedulable": message})).wants_neighbours
 
 
 def test_a_request_that_gave_up_shortly_ago_counts(observe: Observe) -> None:
@@ -134,6 +145,23 @@ def test_a_model_that_yields_sleeps_until_the_next_request(observe: Observe) -> 
     meta = {**asleep.model["metadata"], "annotations": {WAKE: render(NOW + 3)}}
     woken = reconcile(replace(asleep, model={**asleep.model, "metadata": meta}))
     assert woken.status["phase"] == "Pending"
+
+
+def asleep(observe: Observe, **fields: Any) -> Observed:
+    """The model after it has yielded."""
+    observed = yielding(observe)
+    return replace(again(observed, reconcile(observed)), pods=(), yields_to="", **fields)
+
+
+def test_a_model_that_yielded_starts_when_the_other_one_has_its_place(observe: Observe) -> None:
+    """A server that started earlier could take the place that was made."""
+    busy = {"load": Load(1, NOW, complete=True), "unplaced": True}
+    for seconds in (2, 60):
+        plan = reconcile(asleep(observe, now=NOW + seconds, **busy))
+        assert (plan.status["reason"], plan.requeue_after) == ("Yielded", 2.0)
+    assert reconcile(asleep(observe, now=NOW + 61, **busy)).objects[0]["spec"]["replicas"] == 1
+    quiet = reconcile(asleep(observe, now=NOW + 2, load=QUIET, unplaced=True))
+    assert (quiet.status["reason"], quiet.requeue_after) == ("Yielded", None)
 
 
 @pytest.mark.parametrize(
