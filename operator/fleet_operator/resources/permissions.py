@@ -40,10 +40,7 @@ def refusal(
 
 def _reserved(found: Resolution, settings: OperatorSettings) -> Collection[str]:
     """Names of the Secrets that the operator passes to pods."""
-    profile = found.profile
-    store = profile.s3.secret_ref if profile.s3 is not None else None
-    names = (settings.hf_token_secret, profile.hf_token_secret, profile.registry_secret,
-             *settings.pull_secrets, store.name if store is not None else "")  # fmt: skip
+    names = (settings.hf_token_secret, *settings.pull_secrets, *found.profile_secrets)
     return {name for name in names if name}
 
 

@@ -82,6 +82,13 @@ class Profile(SpecPart):
     registry_secret: str | None = None
     """Pull secret with which servers download images of weights that cannot be mounted."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the Secrets that servers get to download weights."""
+        store = self.s3.secret_ref if self.s3 is not None else None
+        names = (self.hf_token_secret, self.registry_secret, store.name if store else None)
+        return tuple(name for name in names if name)
+
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""
         return {

@@ -6,7 +6,7 @@ Results are cached until the resource, the catalog or a profile changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet_contract import catalog
@@ -31,6 +31,7 @@ class Resolution:
     `origins` and `notes` are those of fleet_contract.completion. `profile_name` is that of the
     profile that was applied, "" for none. `profile_flaw` is why the current version of the profile
     is not known; if no earlier one is known either, the spec is complete without a profile.
+    `profile_secrets` are the Secrets of all profiles.
     """
 
     ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class Resolution:
     problem: str | None = None
     profile_name: str = ""
     profile_flaw: Problem | None = None
+    profile_secrets: frozenset[str] = frozenset()
 
     @property
     def profile_unknown(self) -> bool:
@@ -76,6 +78,11 @@ class Sources:
 
 def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
     """Complete the `spec` of a resource. Never raises: problems are part of the result."""
+    secrets = (name for profile in sources.profiles.values() for name in profile.secrets)
+    return replace(_resolve(wire, sources), profile_secrets=frozenset(secrets))
+
+
+def _resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
     ids = (str(wire.get("model")), *map(str, wire.get("aliases") or ()))
     named = wire.get("profile") or _profile_of_entry(wire, sources)
     profile, flaw = _profile(named or DEFAULT, sources)

@@ -40,7 +40,8 @@ def test_templates_of_profiles_are_the_platforms(sources: Sources) -> None:
 @pytest.mark.parametrize(
     ("namespace", "secret", "allowed"),
     [("ns", "own", True), ("ns", "hub", False), ("ns", "pull", False), ("ns", "mine", False),
-     ("ns", "bucket", False), ("ns", "registry", False), ("system", "own", False)],
+     ("ns", "bucket", False), ("ns", "registry", False), ("ns", "other", False),
+     ("system", "own", False)],
 )  # fmt: skip
 def test_secrets_of_the_platform_are_refused(
     sources: Sources, namespace: str, secret: str, allowed: bool
@@ -49,7 +50,8 @@ def test_secrets_of_the_platform_are_refused(
     profiles = {
         "default": Profile.model_validate(
             {"hfTokenSecret": "mine", "registrySecret": "registry", "s3": store}
-        )
+        ),
+        "gpu": Profile.model_validate({"hfTokenSecret": "other"}),
     }
     raw = model()
     raw["metadata"]["namespace"] = namespace
