@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from harness import pod_states
-from harness.api import ApiError, Json
+from harness import pod_states, volumes
+from harness.api import Api, ApiError, Json
 from harness.fake_kubelet import Behaviour, FakeKubelet
 from harness.models import API, APPS, KIND, condition, model, phase, reason, wait
 from harness.nodes import GPU, on_node
@@ -39,14 +40,40 @@ def new_version_reports(report: Behaviour) -> Behaviour:
     return lambda pod, ip: report(pod, ip) if of_new_version(pod) else pod_states.running(pod, ip)
 
 
-def test_surge_with_a_free_gpu(tenant: Tenant, put: Put) -> None:
-    made = put("surging", gpus=2)
+@pytest.fixture
+def with_volume(api: Api, tenant: Tenant) -> Iterator[Json]:
+    """A `podTemplate` that mounts a ReadWriteOnce claim."""
+    volume, claim = volumes.claim("weights", tenant.namespace, Path("/weights"))
+    for item in (volume, claim):
+        item["spec"]["accessModes"] = ["ReadWriteOnce"]
+    api.create(volume)
+    tenant.create(claim)
+    source = {"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}
+    mount = {"name": "server", "volumeMounts": [{"name": "weights", "mountPath": "/weights"}]}
+    yield {"spec": {"containers": [mount], "volumes": [source]}}
+    api.delete(volume)
+
+
+def test_surge_with_a_free_gpu(
+    tenant: Tenant, put: Put, add_node: Callable[..., Json], with_volume: Json
+) -> None:
+    """On the node that has the volume of the model; a GPU of another node is no place for it."""
+    add_node("without-volume", gpus=1)
+    made = put("surging", gpus=2, podTemplate=with_volume)
+    tenant.kubectl("scale", "im/surging", "--replicas=2")
+    found = wait(tenant, "surging", lambda m: condition(m, "ReplicasLimited") != {})
+    assert condition(found, "ReplicasLimited")["reason"] == "SingleNodeVolume"
+    tenant.kubectl("scale", "im/surging", "--replicas=1")
     new_version(tenant, made)
     found = wait(tenant, "surging", lambda m: phase("Ready")(m) and "FreeCapacity" in str(m))
     assert update_strategy(tenant, "surging") == {"maxSurge": 1, "maxUnavailable": 0}
     strategy = condition(found, "RolloutStrategy")
     assert (strategy["status"], strategy["reason"]) == ("True", "FreeCapacity")
     assert strategy["message"] == "Surge: Node surging has 1 nvidia.com/gpu free."
+    new_version(tenant, made, limits={"maxItems": 8}, nodeSelector=None)
+    found = wait(tenant, "surging", lambda m: phase("Ready")(m) and "VolumeInUse" in str(m))
+    assert update_strategy(tenant, "surging") == {"maxSurge": 0, "maxUnavailable": 1}
+    assert "claim weights can be mounted" in condition(found, "RolloutStrategy")["message"]
 
 
 def test_hand_over_without_a_free_gpu(tenant: Tenant, put: Put) -> None:
