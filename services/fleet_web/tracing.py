@@ -8,6 +8,7 @@ opentelemetry.io/docs/specs/semconv (http, gen-ai).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,6 +40,9 @@ others."""
 MOST_INTEGER = (1 << 63) - 1
 """OTLP has signed integers of 64 bits."""
 
+CLOSE_SECONDS = 3.0
+"""The exporter retries for 10 s, by which a collector that is away would delay each rollout."""
+
 Headers = Iterable[tuple[bytes, bytes]]
 Value = str | int | float | bool
 Attributes = Mapping[str, Value]
@@ -48,7 +52,8 @@ Exemplar = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """`close` sends the remaining spans; it blocks, for seconds if the collector is unreachable."""
+    """`close` sends the remaining spans; it blocks, for CLOSE_SECONDS if the collector is
+    unreachable."""
 
     tracer: Tracer
     propagator: TraceContextTextMapPropagator
@@ -96,10 +101,17 @@ def load(environ: Mapping[str, str], service: str) -> Tracing | None:
     except ImportError as error:
         raise ValueError(f"traces need more packages: {install_command('traces')}") from error
     name = environ.get("OTEL_SERVICE_NAME") or service
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    resource = Resource.create({"service.name": name})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     tracer = provider.get_tracer("modelfleet")
-    return Tracing(tracer, TraceContextTextMapPropagator(), provider.shutdown)
+
+    def close() -> None:
+        sending = threading.Thread(target=provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
+
+    return Tracing(tracer, TraceContextTextMapPropagator(), close)
 
 
 def exemplar_of(span: Span) -> Exemplar | None:
