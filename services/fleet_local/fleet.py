@@ -202,22 +202,30 @@ class Fleet:
 
     def _make_servers(self, spec: ModelSpec, first: int, last: int) -> list[Service]:
         """The servers number `first` to `last` of a model, which has `last` then. Those that run
-        already keep their share of the CPUs until their next start."""
+        already get their new share of the CPUs at their next start."""
         device = spec.device if self._settings.device == "auto" else self._settings.device
         shares = replicas.shares(
             last, device, replicas.gpus(self._environ), available_cpus(), self._environ,
             models=sum(replicas.number(each) > 0 for each in self._specs),
         )  # fmt: skip
+
+        def environ(number: int) -> dict[str, str]:
+            return environment.of_server(
+                spec, self._settings, self._environ, self._models, shares[number - 1]
+            )
+
+        if (member := self.members.get(spec.model)) is not None:
+            for number, service in enumerate(member.services[:last], 1):
+                service.set_environ(environ(number))
         keys = routes_file.server_names(spec.model, last)
         taken = [server.port for server in self._servers]
         found = []
         for number in range(first, last + 1):
             taken.append(port := ports.pick(taken))
-            environ = environment.of_server(
-                spec, self._settings, self._environ, self._models, shares[number - 1]
-            )
             title = f"{spec.model} #{number}" if last > 1 else spec.model
-            launch = Launch(title, "fleet_server", ports.LOOPBACK, environ, key=keys[number - 1])
+            launch = Launch(
+                title, "fleet_server", ports.LOOPBACK, environ(number), key=keys[number - 1]
+            )
             found.append(self._service(launch, launch.key, port))
         return found
 

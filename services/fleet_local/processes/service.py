@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet_contract.names import ENV_INSTANCE
 from fleet_contract.server_protocol import LOAD_FAILED_STATUS
@@ -104,6 +104,10 @@ class Service:
     def is_ready(self) -> bool:
         """Whether the process was ready and has not ended since."""
         return self._ready_at is not None
+
+    def set_environ(self, environ: Mapping[str, str]) -> None:
+        """Change the environment of the process from its next start on."""
+        self._launch = replace(self._launch, environ=environ)
 
     async def start(self) -> None:
         """Start the process and wait until it is ready. Raises StartError; it has ended then.

@@ -19,6 +19,7 @@ from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.output.console import Console
 from fleet_local.processes.service import Service
+from fleet_local.replicas import THREADS
 from fleet_local.settings import UpSettings
 
 Spec = Callable[..., ModelSpec]
@@ -123,6 +124,23 @@ async def test_models_on_demand_wait_for_a_request(
     assert (len(pinned["endpoints"]), pinned["phase"]) == (1, None)
     assert "routing" not in pinned["spec"]
     await fleet.stop()
+
+
+def test_after_scaling_the_next_start_has_the_new_share_of_the_cpus(
+    build: Start, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet_local.fleet.available_cpus", lambda: 4)
+    fleet = build(spec("a"))
+    member = fleet.members["a"]
+
+    def threads() -> list[str | None]:
+        return [one._launch.environ.get(THREADS) for one in member.services]
+
+    assert threads() == [None]
+    member.services += fleet._make_servers(member.spec, 2, 2)
+    assert threads() == ["2", "2"]
+    assert fleet._make_servers(member.spec, 3, 1) == []
+    assert threads()[0] is None
 
 
 async def test_a_model_that_wakes_has_no_servers_until_they_are_ready(
