@@ -43,9 +43,9 @@ class FleetView:
     history: History
     held: Mapping[str, int]
     details: Details | None = None
-    entries: Recent[str, Entry] = field(default_factory=lambda: Recent(ENTRY_SECONDS))
-    """By model. Only of those that are shown: a page that is read every two seconds must not query
-    the servers of the whole fleet."""
+    entries: Recent[str, tuple[Route, Entry]] = field(default_factory=lambda: Recent(ENTRY_SECONDS))
+    """By model, with the route that was queried. Only of those that are shown: a page that is read
+    every two seconds must not query the servers of the whole fleet."""
 
     async def rows(
         self, table: RouteTable, routes: Sequence[Route], *, with_load: bool
@@ -130,10 +130,16 @@ class FleetView:
     async def _entry(self, route: Route, reports: Sequence[ServerReport]) -> Entry:
         steady = bool(reports) and all(report.status == READY for report in reports)
 
-        def seconds(entry: Entry) -> float:
-            return ENTRY_READY_SECONDS if steady and entry["state"] == READY else ENTRY_SECONDS
+        async def query() -> tuple[Route, Entry]:
+            return route, await self.models.entry(route)
 
-        return await self.entries.of(route.model, lambda: self.models.entry(route), seconds)
+        def seconds(found: tuple[Route, Entry]) -> float:
+            of, entry = found
+            same = of is route or (of.spec is route.spec and of.endpoints == route.endpoints)
+            is_steady = same and steady and entry["state"] == READY
+            return ENTRY_READY_SECONDS if is_steady else ENTRY_SECONDS
+
+        return (await self.entries.of(route.model, query, seconds))[1]
 
     async def _reports(self, route: Route) -> list[ServerReport]:
         if route.spec.engine is Engine.REMOTE:

@@ -24,7 +24,7 @@ from fleet_router.app import Source, create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.proxy.waiting import WaitSettings
 from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, Route, RouteTable
-from fleet_router.status import models, server_reports
+from fleet_router.status import fleet_view, models, server_reports
 from fleet_router.status.console import MAX_ROWS
 from fleet_router.upstream.pool import PoolManager
 
@@ -312,6 +312,32 @@ async def test_only_servers_of_shown_models_are_queried(monkeypatch: pytest.Monk
             await http.get("/console/api/fleet", params={"search": "one"})
             await http.get("/console/api/models/one")
         assert sorted(queried) == ["one/health", "one/v1/models"]
+
+
+async def test_a_changed_model_is_queried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are ready are otherwise asked for their memory every 15 s."""
+    monkeypatch.setattr(fleet_view, "ENTRY_SECONDS", 0.0)
+    monkeypatch.setattr(server_reports, "KEPT_READY_SECONDS", 100.0)
+    listed: list[str] = []
+
+    async def fetch(pools: PoolManager, endpoint: Endpoint, path: str, **more: Any) -> bytes:
+        if path != "/v1/models":
+            return b'{"status": "ready"}'
+        listed.append(endpoint.name)
+        return b'{"data": [{"id": "one", "state": "ready"}]}'
+
+    for module in (models, server_reports):
+        monkeypatch.setattr(module, "fetch", fetch)
+    live = LiveRoutes()
+    server = Endpoint("s", "127.0.0.1", 1)
+    async with client(live) as http:
+        for alias in ("uno", "un"):
+            spec = ModelSpec(model="one", task="chat", aliases=[alias])
+            live.swap(RouteTable.build([Route(spec, (server,))]))
+            for _ in range(2):
+                [row] = (await http.get("/console/api/fleet")).json()["models"]
+                assert (row["state"], row["aliases"]) == ("ready", [alias])
+    assert listed == ["s", "s"]
 
 
 async def test_before_the_first_routes_the_console_waits() -> None:
