@@ -160,17 +160,15 @@ def _measure_all(
 def _measure(kind: str, settings: BenchSettings, workload: Workload, as_json: bool) -> bool:
     """Measure one model and print its figures; whether every response was valid."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fleet_bench.load import run
+    from fleet_bench.progress import progress
     from fleet_bench.report import table
     from fleet_bench.summary import summarise
 
-    columns = (TextColumn(kind), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
-        task = bar.add_task(kind, total=settings.requests)
+    with progress(kind, settings.model, settings.requests, as_json=as_json) as advance:
         try:
-            found = asyncio.run(run(settings, workload, lambda sample: bar.advance(task)))
+            found = asyncio.run(run(settings, workload, lambda sample: advance()))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
     summary = summarise(found)

@@ -43,7 +43,10 @@ Rate = Annotated[
     typer.Option(min=0.001, help="Requests started each second, instead of a closed loop."),
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds a request may take.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object for each model.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print a JSON object for each model, progress to standard error."),
+]
 KeyEnv = Annotated[
     str, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
 ]
