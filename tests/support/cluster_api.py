@@ -17,6 +17,8 @@ METRICS = """\
 modelfleet_router_held{model="acme/chat"} 2
 # TYPE modelfleet_router_tokens_total counter
 modelfleet_router_tokens_total{model="acme/chat",kind="completion",key="a"} 40
+# TYPE modelfleet_router_servers_price_per_hour gauge
+modelfleet_router_servers_price_per_hour{model="acme/chat",currency="EUR"} 0.5
 """
 
 

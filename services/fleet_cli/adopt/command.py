@@ -50,7 +50,11 @@ def adopt(
         if not report.found:
             raise ValueError("there is no model to adopt")
         write(report.found, output)
-    print(f"{len(report.found)} models in {output}: start them with `modelfleet up -f {output}`")
+    number = len(report.found)
+    print(
+        f"{number} {'model' if number == 1 else 'models'} in {output}: start with"
+        f" `modelfleet up -f {output}`"
+    )
 
 
 def read(tool: Tool, place: Path | None) -> Report:

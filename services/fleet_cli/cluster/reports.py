@@ -50,13 +50,21 @@ async def read(session: Session) -> tuple[Loads, str]:
     in_flight: Counter[str] = Counter()
     held: Counter[str] = Counter()
     tokens: defaultdict[str, float] = defaultdict(float)
+    cost: defaultdict[str, float] = defaultdict(float)
+    servers: dict[str, float] = {}
+    currency: dict[str, str] = {}
     for loads, found in routers:
         for model, load in loads.items():
             in_flight[model] += load.in_flight
         held.update({model: round(number) for model, number in found.held.items()})
-        for model, number in found.tokens.items():
-            tokens[model] += number
-    return Loads(in_flight, held, tokens, memory), problem
+        for sums, counted in ((tokens, found.tokens), (cost, found.cost)):
+            for model, number in counted.items():
+                sums[model] += number
+        # Each router has the price of all servers.
+        servers |= {model: max(price, servers.get(model, 0.0))
+                    for model, price in found.servers.items()}  # fmt: skip
+        currency |= found.currency
+    return Loads(in_flight, held, tokens, memory, cost, servers, currency), problem
 
 
 async def _routers(session: Session) -> tuple[list[RouterReport], str]:

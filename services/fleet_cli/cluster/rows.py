@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from fleet_cli.status_rows import Row
+from fleet_cli.status_rows import HOUR_SECONDS, Row
+from fleet_contract.status import Phase
 
 Json = dict[str, Any]
 FIELDS = (
     "namespace", "model", "state", "servers", "engine", "device", "in_flight", "held",
-    "tokens_per_second", "memory_bytes", "ready_in_seconds", "reason",
+    "tokens_per_second", "memory_bytes", "cost", "ready_in_seconds", "reason",
 )  # fmt: skip
 STARTING = ("Pending", "Progressing", "Degraded")
 """Phases of a model with servers on their way."""
@@ -22,19 +23,26 @@ STARTING = ("Pending", "Progressing", "Degraded")
 class Loads:
     """What all routers report, by model id; None for what could not be read. `tokens` were
     generated since the start of the routers. `memory` is that of all servers in bytes, by
-    namespace and name of the resource."""
+    namespace and name of the resource. Of models with a price, `cost` is that of their usage since
+    the start of the routers, `servers` that of an hour of their servers."""
 
     in_flight: Mapping[str, int] | None = None
     held: Mapping[str, int] | None = None
     tokens: Mapping[str, float] | None = None
     memory: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    servers: Mapping[str, float] = field(default_factory=dict)
+    currency: Mapping[str, str] = field(default_factory=dict)
 
 
-def row(item: Json, loads: Loads, now: datetime, rate: float | None = None) -> Row:
-    """The row of an InferenceModel; `rate` is in tokens per second."""
+def row(item: Json, loads: Loads, now: datetime) -> Row:
+    """The row of an InferenceModel."""
     meta, status = item["metadata"], item.get("status") or {}
     spec, resolved = item.get("spec") or {}, status.get("resolved") or {}
     model = resolved.get("model") or spec.get("model") or meta["name"]
+    if status.get("phase") == Phase.CONFLICT:
+        # What routers report is of the resource that has the id.
+        loads = Loads(memory=loads.memory)
     key = meta.get("namespace", ""), meta["name"]
     return Row(
         model=model,
@@ -44,13 +52,28 @@ def row(item: Json, loads: Loads, now: datetime, rate: float | None = None) -> R
         device=status.get("acceleration") or spec.get("device") or "auto",
         in_flight=None if loads.in_flight is None else loads.in_flight.get(model, 0),
         held=None if loads.held is None else loads.held.get(model, 0),
-        tokens_per_second=rate,
+        tokens_per_second=None,
         memory_bytes=loads.memory.get(key),
+        servers_per_hour=loads.servers.get(model),
+        currency=loads.currency.get(model),
         ready_in_seconds=ready_in(status, now),
         reason=reason_of(status),
         namespace=key[0],
         servers=status.get("ready") or "",
     )
+
+
+def with_rates(found: Row, now: Loads, before: Loads, seconds: float) -> Row:
+    """The row with tokens per second and the price of an hour at the usage of the last `seconds`.
+    What was counted is less than before where a router was restarted."""
+    if found.in_flight is None or now.tokens is None or before.tokens is None:
+        return found
+
+    def rate(of: Mapping[str, float], was: Mapping[str, float]) -> float:
+        return max(of.get(found.model, 0.0) - was.get(found.model, 0.0), 0.0) / seconds
+
+    hour = rate(now.cost, before.cost) * HOUR_SECONDS if found.model in now.cost else None
+    return replace(found, tokens_per_second=rate(now.tokens, before.tokens), usage_per_hour=hour)
 
 
 def reason_of(status: Json) -> str:

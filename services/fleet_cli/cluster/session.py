@@ -43,8 +43,11 @@ class Session:
             return found[0]
         where = f"the namespace {self.namespace}" if self.namespace else "the cluster"
         if found:
-            places = ", ".join(one["metadata"]["namespace"] for one in found)
-            raise ValueError(f"{where} has several models {name!r}, in: {places}")
+            several = ", ".join(
+                f"{one['metadata']['name']} (namespace {one['metadata']['namespace']})"
+                for one in found
+            )
+            raise ValueError(f"{where} has several models {name!r}: {several}; use the name of one")
         known = ", ".join(sorted(one["metadata"]["name"] for one in listed)) or "none"
         raise ValueError(f"{where} has no model {name!r}; its models: {known}")
 

@@ -6,11 +6,12 @@ import time
 from datetime import UTC, datetime
 
 from fleet_cli.cluster import reports, rows
+from fleet_cli.cluster.rows import Loads
 from fleet_cli.cluster.session import Session
 from fleet_cli.status_rows import Row
 
-Before = tuple[float, dict[str, float]]
-"""Time of the last reading by time.monotonic, and the tokens of each model."""
+Before = tuple[float, Loads]
+"""Time of the last reading by time.monotonic, and its reports."""
 
 
 async def read(session: Session, before: Before | None) -> tuple[list[Row], Before, str]:
@@ -20,19 +21,10 @@ async def read(session: Session, before: Before | None) -> tuple[list[Row], Befo
     """
     items = await session.models()
     loads, problem = await reports.read(session)
-    now = time.monotonic(), dict(loads.tokens or {})
+    now = time.monotonic(), loads
     stamp = datetime.now(UTC)
     found = [rows.row(item, loads, stamp) for item in items]
-    if before is not None and loads.tokens is not None:
+    if before is not None:
         elapsed = max(now[0] - before[0], 1e-3)
-        # Less than before where a router was restarted.
-        rates = {
-            each.model: max(now[1].get(each.model, 0.0) - before[1].get(each.model, 0.0), 0.0)
-            / elapsed
-            for each in found
-        }
-        found = [
-            rows.row(item, loads, stamp, rates[each.model])
-            for item, each in zip(items, found, strict=True)
-        ]
+        found = [rows.with_rates(each, loads, before[1], elapsed) for each in found]
     return sorted(found, key=lambda one: (one.namespace, one.model)), now, problem

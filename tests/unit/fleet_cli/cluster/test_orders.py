@@ -25,6 +25,15 @@ def run(app: typer.Typer, place: Place, *arguments: str) -> Any:
     return CliRunner().invoke(app, [*arguments, *options])
 
 
+def test_an_id_that_two_resources_have_is_refused_with_their_names(
+    place: Place, cluster: Cluster
+) -> None:
+    cluster.models = {name: model(name, model="acme/x") for name in ("a", "b")}
+    done = run(command.unload_app, place, "acme/x")
+    assert (done.exit_code, cluster.patches) == (1, [])
+    assert "a (namespace team), b (namespace team); use the name of one" in done.stderr
+
+
 def test_a_model_is_scaled_stopped_and_started(place: Place, cluster: Cluster) -> None:
     cluster.models = {"chat": model("chat", {"replicas": 1, "readyReplicas": 1})}
     for app, arguments, patch in (

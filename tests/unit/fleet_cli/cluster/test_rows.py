@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet_cli.cluster.rows import FIELDS, Loads, ready_in, reason_of, row
+from fleet_cli.cluster.rows import FIELDS, Loads, ready_in, reason_of, row, with_rates
 from fleet_cli.status_rows import Row
 
 NOW = datetime(2026, 1, 1, 12, 0, 20, tzinfo=UTC)
@@ -26,14 +26,28 @@ def test_a_row_has_resource_and_reports() -> None:
         "spec": {"model": "chat"},
         "status": {**status, "resolved": {"model": "acme/chat"}},
     }
-    loads = Loads({"acme/chat": 3}, {}, {}, {("team", "chat"): 200 << 20})
-    found = row(item, loads, NOW, 1.25)
+    id_ = "acme/chat"
+    loads = Loads(
+        {id_: 3}, {}, {id_: 5.0}, {("team", "chat"): 200 << 20}, {id_: 0.02}, {id_: 1.0},
+        {id_: "EUR"},
+    )  # fmt: skip
+    before = Loads({}, {}, {id_: 2.5}, cost={id_: 0.01})
+    found = with_rates(row(item, loads, NOW), loads, before, 2.0)
     assert found.cells(FIELDS) == [
-        "team", "acme/chat", "Ready", "2/2", "openvino", "cpu", "3", "0", "1.2", "200 MiB", "-",
-        "-",
+        "team", "acme/chat", "Ready", "2/2", "openvino", "cpu", "3", "0", "1.2", "200 MiB",
+        "18.00+1.00 EUR/h", "-", "-",
     ]  # fmt: skip
-    unknown = row(item, Loads(), NOW)
+    unknown = with_rates(row(item, Loads(), NOW), Loads(), before, 2.0)
     assert (unknown.in_flight, unknown.held, unknown.memory_bytes) == (None, None, None)
+    assert unknown.tokens_per_second is None
+
+
+def test_a_resource_whose_id_another_has_does_not_show_the_load_of_that() -> None:
+    item = {"metadata": {"name": "b", "namespace": "team"}, "spec": {"model": "acme/chat"},
+            "status": {"phase": "Conflict", "reason": "DuplicateModel"}}  # fmt: skip
+    loads = Loads({"acme/chat": 3}, {"acme/chat": 1}, {"acme/chat": 9.0})
+    found = with_rates(row(item, loads, NOW), loads, Loads({}, {}, {}), 1.0)
+    assert (found.in_flight, found.held, found.tokens_per_second) == (None, None, None)
 
 
 def test_a_resource_that_no_operator_has_seen() -> None:

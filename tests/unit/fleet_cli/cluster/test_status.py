@@ -30,6 +30,7 @@ def test_models_with_what_routers_and_servers_report(place: Place) -> None:
     big, chat = json.loads(done.stdout)
     assert (chat["model"], chat["namespace"], chat["state"]) == ("acme/chat", NAMESPACE, "Ready")
     assert (chat["in_flight"], chat["held"], chat["memory_bytes"]) == (6, 4, 200 << 20)
+    assert (chat["servers_per_hour"], chat["currency"]) == (0.5, "EUR")
     assert (big["reason"], big["in_flight"], big["memory_bytes"]) == ("Unschedulable", 0, None)
     lines = status(place).stdout.splitlines()
     assert [line.split("\t")[:3] for line in lines] == [
