@@ -32,7 +32,15 @@ EVERYTHING: dict[str, Any] = {
     "server.serviceAccount": {"create": True, "annotations": {"example.com/role": "models"}},
     "modelCache": {"enabled": True, "storageClassName": "fast"},
     "hfToken.token": "example",
-    "apiKeys.keys": [{"name": "team-a", "sha256": SHA, "limits": {"requestsPerMinute": 60}}],
+    "apiKeys.keys": [
+        {
+            "name": "team-a",
+            "sha256": SHA,
+            "limits": {"requestsPerMinute": 60},
+            "metrics": True,
+            "manage": True,
+        }
+    ],
     "ingress": {"enabled": True, "host": "models.example.com", "className": "nginx"},
     "ingress.tls": [{"hosts": ["models.example.com"], "secretName": "tls"}],
     "httpRoute.enabled": True,
