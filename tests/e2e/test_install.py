@@ -5,6 +5,7 @@ the routers' Service.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import secrets
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from harness.fleet import CHAT, EMBEDDING, MODELS, ROUTERS, SPEECH, Fleet, Fresh
 from harness.helm import HelmError
 from harness.kubectl import KubectlError
 from harness.models import wait
+from support.waiting import until
 
 COLD_START = {"schedule", "image", "start", "fetch", "load", "warm"}
 
@@ -73,6 +75,28 @@ def test_embeddings(fleet: Fleet) -> None:
         answer = client.embeddings.create(model="minilm", input=texts)
     cat, kitten, tax = (item.embedding for item in answer.data)
     assert cosine(cat, kitten) > 0.6 > 0.2 > cosine(cat, tax)
+
+
+def test_the_state_of_the_fleet_is_shown(fleet: Fleet) -> None:
+    """By the kubectl plugin, which reads routers and servers through the API server, and by the
+    console's data."""
+    found = json.loads(fleet.kubectl.modelfleet("status", "-o", "json"))
+    rows = {row["model"]: row for row in found}
+    assert rows.keys() == {CHAT, EMBEDDING, SPEECH}
+    row = rows[EMBEDDING]
+    assert (row["state"], row["servers"], row["held"]) == ("Ready", "2/2", 0)
+    assert row["in_flight"] is not None
+    assert row["memory_bytes"] > 50 << 20
+    assert "<title>Modelfleet</title>" in httpx.get(fleet.url, trust_env=False).text
+
+    def shown() -> list[Any]:
+        answer = httpx.get(f"{fleet.url}/console/api/fleet", trust_env=False)
+        models: list[Any] = answer.raise_for_status().json()["models"]
+        return models
+
+    until(lambda: {one["id"]: one["state"] for one in shown()} == dict.fromkeys(rows, "ready"), 60)
+    # The chart has a port for metrics, so that what callers do needs a key here.
+    assert {each["in_flight"] for each in shown()} == {None}
 
 
 def test_speech(fleet: Fleet, speech_wav: bytes) -> None:

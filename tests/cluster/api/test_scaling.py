@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -97,16 +98,21 @@ def test_kubectl_scale(
     add_node("by-hand")
     tenant.create(model("hand"))
     wait(tenant, "hand", phase("Ready"))
-    for number in (3, 1):
-        tenant.kubectl("scale", "im/hand", f"--replicas={number}")
+    for number, command in (
+        (3, lambda: tenant.kubectl("scale", "im/hand", "--replicas=3")),
+        (1, lambda: tenant.kubectl.modelfleet("scale", "hand", "1")),
+    ):
+        command()
         wait(tenant, "hand", servers(number))
         budget = tenant.api.items("policy/v1", "PodDisruptionBudget", tenant.namespace)
         assert len(budget) == int(number > 1)
     tenant.kubectl("scale", "im/hand", "--replicas=0")
     found = wait(tenant, "hand", scaled_down("ScaledToZero"))
     assert condition(found, "Ready")["reason"] == "ScaledToZero"
+    [row] = json.loads(tenant.kubectl.modelfleet("status", "-o", "json"))
+    assert (row["model"], row["state"], row["servers"]) == ("test/hand", "ScaledToZero", "0/0")
     tenant.api.patch(found, {"metadata": {"annotations": {"modelfleet.dev/wake-at": now()}}})
-    tenant.kubectl("scale", "im/hand", "--replicas=1")
+    tenant.kubectl.modelfleet("load", "test/hand")
     wait(tenant, "hand", phase("Ready"))
 
 
@@ -114,15 +120,15 @@ def test_a_stopped_model_stays_stopped_whoever_scales_it(
     tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("halted")
-    made = tenant.create(model("halted"))
+    tenant.create(model("halted"))
     wait(tenant, "halted", phase("Ready"))
-    tenant.api.patch(made, {"spec": {"stopped": True}})
+    tenant.kubectl.modelfleet("unload", "halted")
     found = wait(tenant, "halted", scaled_down("Stopped"))
     assert condition(found, "Ready")["reason"] == "Stopped"
     tenant.kubectl("scale", "im/halted", "--replicas=2")
     wait(tenant, "halted", lambda m: m["status"]["observedGeneration"] == 3)
     assert tenant.get(APPS, "Deployment", "halted")["spec"]["replicas"] == 0
-    tenant.api.patch(made, {"spec": {"stopped": None}})
+    tenant.kubectl.modelfleet("load", "halted")
     wait(tenant, "halted", servers(2))
 
 

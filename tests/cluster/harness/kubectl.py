@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from harness.api import Json
@@ -19,20 +21,19 @@ class Kubectl:
 
     def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
         chosen = ["-n", namespace] if namespace else []
-        self._command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", *chosen]
+        self._options = [f"--kubeconfig={kubeconfig}", *chosen]
+        self._command = [str(program("kubectl")), *self._options]
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl and return its output. Raises KubectlError."""
-        done = subprocess.run(
-            [*self._command, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        if done.returncode != 0:
-            raise KubectlError(done.stderr.strip() or done.stdout.strip())
-        return done.stdout
+        return _run([*self._command, *arguments], stdin, timeout)
+
+    def modelfleet(self, *arguments: str, timeout: float = 120) -> str:
+        """Run the plugin `kubectl modelfleet`, which the package installs. Raises KubectlError."""
+        # kubectl refuses options before the name of a plugin.
+        command = [self._command[0], "modelfleet", *arguments, *self._options]
+        places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        return _run(command, None, timeout, PATH=os.pathsep.join(places))
 
     def apply(self, *manifests: Json) -> str:
         """`kubectl apply` manifests."""
@@ -47,3 +48,13 @@ class Kubectl:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def _run(command: list[str], stdin: str | None, timeout: float, **environ: str) -> str:
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=timeout,
+        env={**os.environ, **environ},
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise KubectlError(done.stderr.strip() or done.stdout.strip())
+    return done.stdout
