@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +14,16 @@ from support.console_page import ASLEEP, NARROW, RERANK, SPEECH, STOPPED, WIDE, 
 from support.local_fleet import CHAT, EMBEDDING, Fleet
 
 PLACES = {
-    "fleet": ("", "Fleet"),
-    "model": (f"model/{CHAT}", CHAT),
-    "usage": ("usage", "Usage"),
-    "requests": ("requests", "Requests"),
-    "play-chat": (f"play/{CHAT}", "Playground"),
-    "play-embedding": (f"play/{EMBEDDING}", "Playground"),
-    "play-rerank": (f"play/{RERANK}", "Playground"),
-    "play-speech": (f"play/{SPEECH}", "Playground"),
+    "fleet": ("", "Fleet", "table.fleet a"),
+    "model": (f"model/{CHAT}", CHAT, ".charts figure:nth-child(4) canvas"),
+    "usage": ("usage", "Usage", "[aria-label=Usage] td"),
+    "requests": ("requests", "Requests", "[aria-label='Last requests'] td"),
+    "play-chat": (f"play/{CHAT}", "Playground", ".chat"),
+    "play-embedding": (f"play/{EMBEDDING}", "Playground", "button:has-text('Compare')"),
+    "play-rerank": (f"play/{RERANK}", "Playground", "button:has-text('Rank')"),
+    "play-speech": (f"play/{SPEECH}", "Playground", "button:has-text('Transcribe')"),
 }
+"""Address, heading, and an element that is there once the page has its data."""
 PICTURED = [(WIDE, "light"), (NARROW, "light"), (WIDE, "dark"), (NARROW, "dark")]
 FIRST_PAINT = """
     new Promise((done) => new PerformanceObserver((list) => {
@@ -43,6 +45,8 @@ def traffic(fleet: Fleet) -> None:
             http.post("/v1/embeddings", json={"model": EMBEDDING, "input": ["a", "b"] * number})
         http.post("/v1/chat/completions", json={**chat, "temperature": "hot"})
         http.post("/v1/chat/completions", json={**chat, "model": STOPPED})
+        ranked = {"model": RERANK, "query": "w1", "documents": ["w1 w2", "w3"]}
+        http.post("/v1/rerank", json=ranked).raise_for_status()
 
 
 @pytest.mark.parametrize(("width", "scheme"), PICTURED, ids=lambda value: str(value))
@@ -51,10 +55,10 @@ def test_pages_are_accessible_and_fit(
 ) -> None:
     console = open_console(width, scheme)
     page = console.open()
-    for name, (place, heading) in PLACES.items():
+    for name, (place, heading, element) in PLACES.items():
         page.goto(f"{console.base_url}/#/{place.replace('/', '%2F').replace('%2F', '/', 1)}")
         page.get_by_role("heading", level=1, name=heading, exact=True).wait_for()
-        page.wait_for_load_state("networkidle")
+        page.locator(element).first.wait_for()
         assert console.violations() == [], name
         assert not console.is_too_wide(), name
         console.screenshot(f"{name}-{width}-{scheme}")
@@ -93,6 +97,7 @@ def test_the_fleet_at_a_glance(console: Console) -> None:
     assert "ready" in rows[CHAT]
     assert "MiB" in rows[CHAT]
     assert "stopped" in rows[STOPPED]
+    assert "0.50 EUR/h" in rows[RERANK]
     bar = page.get_by_role("img", name="Start by stage: ").first
     assert "load" in bar.get_attribute("aria-label")
     page.get_by_label("Find a model").fill("MiniLM")
@@ -122,6 +127,14 @@ def test_a_model_has_charts_requests_and_a_manifest_to_copy(console: Console) ->
     )
     statuses = page.get_by_role("region", name="Last requests").get_by_role("row")
     assert any("\t400\t" in row.inner_text() for row in statuses.all())
+
+
+def test_usage_has_its_price(console: Console) -> None:
+    page = console.open(f"model/{RERANK.replace('/', '%2F')}")
+    page.locator(".facts").get_by_text("0.50 EUR for an hour of a server").wait_for()
+    page.get_by_role("link", name="Usage").click()
+    usage = page.get_by_role("region", name="Usage")
+    usage.get_by_role("row", name=RERANK).get_by_text(re.compile(r"^0\.\d+ EUR$")).wait_for()
 
 
 def test_requests_can_be_reduced_to_errors(console: Console) -> None:

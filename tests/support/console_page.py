@@ -22,6 +22,7 @@ RERANK = "console/ranker"
 STOPPED = "console/stopped"
 ASLEEP = "console/asleep"
 """Starts at its first request."""
+PRICE = {"currency": "EUR", "input": 900, "hour": 0.5}
 KEYS: dict[str, dict[str, Any]] = {
     "monitor": {"metrics": True, "manage": True},
     "narrow": {"models": [CHAT], "limits": {"requestsPerMinute": 1000}},
@@ -39,7 +40,7 @@ def manifests(ranker: Path) -> str:
     """A ranker in a folder, the same that starts at its first request, and a stopped model."""
     files = {"task": "rerank", "source": f"file://{ranker}"}
     specs: list[dict[str, Any]] = [
-        {"model": RERANK, "aliases": ["ranker"], **files},
+        {"model": RERANK, "aliases": ["ranker"], **files, "price": PRICE},
         {"model": ASLEEP, **files, "replicas": 0, "scaleToZeroAfter": 3600},
         {"model": STOPPED, "task": "chat", "stopped": True},
     ]

@@ -148,10 +148,12 @@ function optionsOf(chart: Chart, width: number): uPlot.Options {
   return {
     width,
     height: HEIGHT,
+    // The last label of the times would be cut off.
+    padding: [8, 28, 0, 0],
     legend: { show: false },
     cursor: { show: false },
-    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 0.001) * 1.1] } },
-    axes: [{ ...axis, values: (_, times) => times.map(minute) }, { ...axis, size: 52 }],
+    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high ? high * 1.1 : 1] } },
+    axes: [{ ...axis, size: 32, values: (_, times) => times.map(minute) }, { ...axis, size: 52 }],
     series: [
       {},
       ...chart.lines.map((line) => ({

@@ -1,7 +1,7 @@
 /** The page with all models. */
 
 import { useEffect, useState } from "preact/hooks";
-import { bytes, count, rate } from "./format";
+import { bytes, count, money, rate } from "./format";
 import { ColdStart, Notice, Problem, StateOf, waiting } from "./parts";
 import { usePoll } from "./poll";
 import { modelLink } from "./links";
@@ -73,6 +73,7 @@ function Summary({ models, total }: { models: ModelRow[]; total: number }) {
     ["In flight", count(sum((model) => model.in_flight))],
     ["Tokens/s", rate(sum((model) => model.tokens_per_second))],
     ["Memory", bytes(sum(memoryOf))],
+    ...costs(models),
   ];
   return (
     <dl class="tiles">
@@ -84,6 +85,15 @@ function Summary({ models, total }: { models: ModelRow[]; total: number }) {
       ))}
     </dl>
   );
+}
+
+/** The price of an hour of all servers, in each currency. */
+function costs(models: ModelRow[]): [string, string][] {
+  const sums = new Map<string, number>();
+  for (const { price, cost_per_hour: cost } of models) {
+    if (price && cost !== null) sums.set(price.currency, (sums.get(price.currency) ?? 0) + cost);
+  }
+  return [...sums].map(([currency, cost]) => ["Servers, per hour", money(cost, currency)]);
 }
 
 const COLUMNS = [
@@ -120,7 +130,12 @@ function Row({ model }: { model: ModelRow }) {
       {model.engine}
       {model.device && <span class="reason">{model.device}</span>}
     </>,
-    model.wanted ?? `${model.replicas.ready}/${model.replicas.known}`,
+    <>
+      {model.wanted ?? `${model.replicas.ready}/${model.replicas.known}`}
+      {model.price && model.cost_per_hour !== null && (
+        <span class="reason">{money(model.cost_per_hour, model.price.currency)}/h</span>
+      )}
+    </>,
     count(model.in_flight),
     waiting(model),
     rate(model.tokens_per_second),

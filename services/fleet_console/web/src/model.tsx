@@ -2,14 +2,14 @@
 
 import { useState } from "preact/hooks";
 import { Charts } from "./charts";
-import { bytes, count, rate } from "./format";
+import { bytes, count, money, rate } from "./format";
 import { modelPath, playLink } from "./links";
 import { Orders } from "./orders";
 import { CodeBlock, ColdStart, Notice, Problem, Scroll, State, StateOf, waiting } from "./parts";
 import { usePoll } from "./poll";
 import { RequestTable } from "./requests";
 import { snippetsOf } from "./snippets";
-import type { Condition, ModelPage as Model, PastRequest, Server, Session } from "./types";
+import type { Condition, ModelPage as Model, PastRequest, Price, Server, Session } from "./types";
 
 const POLL_MS = 2000;
 const REQUESTS = 20;
@@ -67,6 +67,10 @@ function Facts({ model, session, again }: { model: Model; session: Session; agai
     ["Memory of a server", bytes(model.memory_bytes)],
     [model.dimensions ? "Dimensions" : "Context", count(model.dimensions ?? model.context_length)],
   ];
+  if (model.price) facts.push(["Price", <PriceOf price={model.price} />]);
+  if (model.cost_per_hour !== null && model.price) {
+    facts.push(["Servers, per hour", money(model.cost_per_hour, model.price.currency)]);
+  }
   if (model.resource) facts.push(["Resource", `${model.namespace}/${model.resource}`]);
   if (model.aliases.length) facts.push(["Aliases", model.aliases.join(", ")]);
   if (model.adapters.length) facts.push(["Adapters", model.adapters.join(", ")]);
@@ -91,6 +95,27 @@ function Facts({ model, session, again }: { model: Model; session: Session; agai
       </a>
       <Orders model={model} session={session} ordered={again} />
     </section>
+  );
+}
+
+const PRICED: [Exclude<keyof Price, "currency">, string][] = [
+  ["input", "for a million tokens of prompts"],
+  ["cachedInput", "for a million cached ones"],
+  ["output", "for a million generated tokens"],
+  ["audioMinute", "for a minute of audio"],
+  ["hour", "for an hour of a server"],
+];
+
+function PriceOf({ price }: { price: Price }) {
+  const known = PRICED.filter(([name]) => price[name] !== undefined);
+  return (
+    <>
+      {known.map(([name, what]) => (
+        <div key={name}>
+          {money(price[name] ?? 0, price.currency)} <span class="muted">{what}</span>
+        </div>
+      ))}
+    </>
   );
 }
 

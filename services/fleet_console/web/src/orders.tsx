@@ -14,7 +14,8 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
   const [said, setSaid] = useState("");
   const [servers, setServers] = useState("");
   const may = (name: string) => session.controls.includes(name);
-  if (session.controls.length === 0 || model.state === "stopped" || model.engine === "remote") return null;
+  if (session.controls.length === 0 || model.engine === "remote") return null;
+  if (model.state === "stopped") return <Hint model={model} what="To start it" command="load" />;
   const isAsleep = ASLEEP.includes(model.state);
   const give = async (text: string, number?: number) => {
     setError(undefined);
@@ -29,7 +30,8 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
   };
   const scale = (event: Event) => {
     event.preventDefault();
-    void give(`${servers} servers were ordered.`, Number(servers));
+    const number = Number(servers);
+    void give(number === 1 ? "1 server was ordered." : `${number} servers were ordered.`, number);
     setServers("");
   };
   return (
@@ -67,12 +69,18 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
           {said}
         </span>
       </form>
-      {model.resource && !may("scale") && (
-        <p class="muted">
-          To stop or scale it: <code>kubectl modelfleet scale -n {model.namespace} {model.resource} 2</code>
-        </p>
-      )}
+      {!may("scale") && <Hint model={model} what="To stop or scale it" command="scale" more=" 2" />}
       <Problem error={error} />
     </>
+  );
+}
+
+/** A command for what the router of a cluster may not do. */
+function Hint({ model, what, command, more = "" }: { model: Model; what: string; command: string; more?: string }) {
+  if (!model.resource) return null;
+  return (
+    <p class="muted">
+      {what}: <code>{`kubectl modelfleet ${command} -n ${model.namespace} ${model.resource}${more}`}</code>
+    </p>
   );
 }

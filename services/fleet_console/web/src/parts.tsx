@@ -47,9 +47,13 @@ function ProgressText({ progress }: { progress: Progress }) {
   );
 }
 
+const STAGES = ["schedule", "image", "start", "fetch", "convert", "load", "warm", "golden"];
+
 /** The stages of a start as a bar whose parts are as long as they took. */
 export function ColdStart({ stages, legend }: { stages: ModelRow["stages"]; legend?: boolean }) {
-  const parts = Object.entries(stages ?? {}).filter(([, spent]) => spent > 0);
+  const parts = Object.entries(stages ?? {})
+    .filter(([, spent]) => spent > 0)
+    .sort(([one], [other]) => STAGES.indexOf(one) - STAGES.indexOf(other));
   if (parts.length === 0) return <span>{UNKNOWN}</span>;
   const total = parts.reduce((sum, [, spent]) => sum + spent, 0);
   const text = parts.map(([name, spent]) => `${name} ${duration(spent)}`).join(", ");

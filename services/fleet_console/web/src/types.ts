@@ -37,6 +37,9 @@ export interface ModelRow {
   replicas: { ready: number; known: number };
   /** Ready and desired servers as the operator counts them, such as `1/2`. */
   wanted: string | null;
+  price: Price | null;
+  /** Of all its servers, in the currency of the price. */
+  cost_per_hour: number | null;
   progress: Progress | null;
   /** Seconds of each stage of the last start. */
   stages: Record<string, number> | null;
@@ -45,6 +48,17 @@ export interface ModelRow {
   queue_depth: number | null;
   requests_per_second: number | null;
   tokens_per_second: number | null;
+}
+
+/** Amounts for a million tokens, a minute of audio and an hour of a server; `hour` only for keys that
+ * may see the load. */
+export interface Price {
+  currency: string;
+  input?: number;
+  cachedInput?: number;
+  output?: number;
+  audioMinute?: number;
+  hour?: number;
 }
 
 export interface Fleet {
@@ -129,6 +143,8 @@ export interface UsageRow {
   completion_tokens?: number;
   audio_seconds?: number;
   images?: number;
+  /** By currency. */
+  cost?: Record<string, number>;
 }
 
 export interface ToolCall {

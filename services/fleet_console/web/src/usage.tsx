@@ -1,13 +1,14 @@
 /** Usage by key and model since the router was started. */
 
-import { count, duration } from "./format";
+import { count, duration, money, UNKNOWN } from "./format";
 import { modelLink } from "./links";
 import { Notice, Problem, Scroll } from "./parts";
 import { usePoll } from "./poll";
 import type { Session, UsageRow } from "./types";
 
 const POLL_MS = 5000;
-const COLUMNS: [keyof UsageRow, string][] = [
+type Counted = Exclude<keyof UsageRow, "key" | "model" | "cost">;
+const COLUMNS: [Counted, string][] = [
   ["requests", "Requests"],
   ["errors", "Errors"],
   ["prompt_tokens", "Prompt tokens"],
@@ -20,6 +21,7 @@ const COLUMNS: [keyof UsageRow, string][] = [
 export function UsagePage({ session }: { session: Session }) {
   const { data, error, again } = usePoll<{ usage: UsageRow[]; total: number }>("/console/api/usage", POLL_MS);
   const rows = data?.usage ?? [];
+  const priced = rows.some((row) => row.cost);
   const limits = Object.entries(session.limits);
   return (
     <>
@@ -52,6 +54,11 @@ export function UsagePage({ session }: { session: Session }) {
                     {name}
                   </th>
                 ))}
+                {priced && (
+                  <th scope="col" class="number">
+                    Cost
+                  </th>
+                )}
               </tr>
             </thead>
             <tbody>
@@ -64,6 +71,7 @@ export function UsagePage({ session }: { session: Session }) {
                       {cell(field, row[field])}
                     </td>
                   ))}
+                  {priced && <td class="number">{costOf(row)}</td>}
                 </tr>
               ))}
             </tbody>
@@ -74,7 +82,12 @@ export function UsagePage({ session }: { session: Session }) {
   );
 }
 
-function cell(field: keyof UsageRow, value: string | number | undefined): string {
-  if (typeof value !== "number" || value === 0) return "–";
+function costOf(row: UsageRow): string {
+  const amounts = Object.entries(row.cost ?? {}).map(([currency, amount]) => money(amount, currency));
+  return amounts.join(" + ") || UNKNOWN;
+}
+
+function cell(field: Counted, value: number | undefined): string {
+  if (!value) return UNKNOWN;
   return field === "audio_seconds" ? duration(value) : count(value);
 }
