@@ -175,7 +175,7 @@ class OpenVinoChat:
     def _checked(self, pipeline: Any) -> tuple[Callable[[], None], guided_backend.Backend | None]:
         """The function that steps a new pipeline, and the backend that it masks tokens with."""
         step = unlocked.step_of(pipeline)
-        # GenAI does not mask the tokens that it guesses.
+        # GenAI verifies guesses with the masks, but other texts of the batch get wrong tokens.
         guesses = self._speculative.prompt_lookup
         return step, None if guesses else guided_backend.registered(pipeline, step)
 

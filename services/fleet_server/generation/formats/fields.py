@@ -15,6 +15,8 @@ from fleet_server.generation.formats.structural_tags import structural_tag
 from fleet_server.protocols import FormatKind, OutputFormat
 
 JSON_OBJECT = '{"type": "object"}'
+GUIDED_ENGINES = "openvino, llamacpp, torch, vllm (openvino without speculative.promptLookup)"
+"""Engines that mask tokens."""
 MAX_GRAMMAR = 50_000
 MAX_CHOICE_CHARS = 200_000
 SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~]")
@@ -54,7 +56,7 @@ def check_output(output: OutputFormat | None, supports: frozenset[str]) -> None:
     if needed not in supports:
         raise UnsupportedParameter(
             f"{output.param!r} is not supported by this model's engine; engines that support it: "
-            f"openvino, llamacpp, torch, vllm.",
+            f"{GUIDED_ENGINES}.",
             param=output.param.partition(".")[0],
         )
 
