@@ -23,7 +23,7 @@ _VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/vers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Module:
-    """A folder with go.mod, and the packages built from it by program name."""
+    """A folder with go.mod, and the packages built from it by program name, "." for its own."""
 
     folder: Path
     packages: dict[str, str]
@@ -37,7 +37,7 @@ KUBERNETES = Module(
     {name: f"{_KUBERNETES}/cmd/{name}" for name in (*CONTROL_PLANE, *NODE) if name != "coredns"}
     | {"etcd": "go.etcd.io/etcd/server/v3"},
 )
-COREDNS = Module(TOOLS / "coredns", {"coredns": "github.com/coredns/coredns"})
+COREDNS = Module(TOOLS / "coredns", {"coredns": "."})
 HELM = Module(TOOLS / "helm", {"helm": "helm.sh/helm/v4/cmd/helm"})
 SKAFFOLD = Module(
     TOOLS / "skaffold",
@@ -67,8 +67,8 @@ def _built(name: str, module: Module) -> Path:
 
 def _fingerprint(module: Module, go: Path) -> str:
     digest = hashlib.sha256(toolchain.version(go).encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((module.folder / name).read_bytes())
+    for path in [module.folder / "go.mod", module.folder / "go.sum", *module.folder.glob("*.go")]:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
