@@ -77,6 +77,8 @@ class Machine:
         self.router_follows = True
         self.lines: list[str] = []
         self.orders: list[Order] = []
+        self.console_orders: list[Order] = []
+        """Those of the router, which removes them with each report."""
         self.measured: int | None = SIZE
         self.made: list[Process] = []
         """Servers that were added; with `failure` they do not start."""
@@ -112,7 +114,8 @@ class Machine:
     async def _report(self) -> ControlReport:
         if self.router_follows:
             self.confirmed = self.version
-        return ControlReport(self.confirmed, dict(self.loads))
+        orders, self.console_orders = self.console_orders, []
+        return ControlReport(self.confirmed, dict(self.loads), orders)
 
     def _make(self, spec: ModelSpec, first: int, last: int) -> Any:
         if self.make_failure is not None:

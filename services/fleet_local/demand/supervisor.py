@@ -101,8 +101,8 @@ class Supervisor:
 
     def act(self, report: ControlReport) -> None:
         """Begin what a new report leads to."""
-        for order in self._actions.orders():
-            self._obey(order)
+        for order in (*self._actions.orders(), *report.orders):
+            self._carry_out(order)
         self._note(report)
         members = self._members
         candidates = [each.candidate() for each in members.values()]
@@ -126,7 +126,7 @@ class Supervisor:
             self._begin(self._stop(members[name]))
         self._actions.publish()
 
-    def _obey(self, order: Order) -> None:
+    def _carry_out(self, order: Order) -> None:
         member = self._members.get(order.model)
         if member is None:
             return
@@ -146,8 +146,6 @@ class Supervisor:
         return self._budget - sum(taken)
 
     def _note(self, report: ControlReport) -> None:
-        for order in report.orders:
-            self._obey(order)
         for name, member in self._members.items():
             users = [report.loads[user] for user in self._users[name] if user in report.loads]
             member.note(report.loads.get(name), users)
@@ -219,9 +217,13 @@ class Supervisor:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 while True:
                     report = await self._actions.report()
-                    if report is not None and report.routes >= version:
-                        self._note(report)
-                        return True
+                    if report is not None:
+                        # The router has removed its orders from its list by now.
+                        for order in report.orders:
+                            self._carry_out(order)
+                        if report.routes >= version:
+                            self._note(report)
+                            return True
                     await asyncio.sleep(POLL_SECONDS / 4)
         except TimeoutError:
             return False

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fleet_contract.api.control import ControlReport, Order
+from fleet_contract.api.control import Order
 from fleet_contract.api.load_report import ReportedLoad
 from fleet_local.demand import supervisor as module
 from fleet_local.demand.decide import State
@@ -303,9 +303,25 @@ async def test_an_order_is_tried_again_after_a_failure(machine: Callable[..., Ma
 
 async def test_orders_of_the_console_come_with_the_report(machine: Callable[..., Machine]) -> None:
     fleet = machine("a")
-    fleet.supervisor.act(ControlReport(fleet.version, {}, [Order("a")]))
+    fleet.console_orders = [Order("a")]
     await fleet.pass_time(1)
     assert fleet.states() == {"a": "ready"}
+
+
+async def test_orders_of_the_console_are_followed_while_a_stop_is_confirmed(
+    machine: Callable[..., Machine], until: Until
+) -> None:
+    fleet = machine("a", "b", a={"scaleToZeroAfter": 10})
+    await fleet.pass_time(1, a=1)
+    fleet.router_follows = False
+    await fleet.pass_time(11)
+    assert fleet.states() == {"a": "stopping", "b": "asleep"}
+    fleet.console_orders = [Order("b")]
+    await until(lambda: not fleet.console_orders)
+    fleet.router_follows = True
+    await until(lambda: fleet.states()["a"] == "asleep")
+    await fleet.pass_time(0)
+    assert fleet.states() == {"a": "asleep", "b": "ready"}
 
 
 async def test_two_models_of_one_caller_are_not_loaded_in_turns_for_every_request(
