@@ -32,6 +32,7 @@ class Process:
         self.failure: Exception | None = None
         self.seconds = 0.0
         self.pass_time: Any = None
+        self.in_flight = 0
 
     async def start(self) -> None:
         self.starts += 1
@@ -43,6 +44,9 @@ class Process:
 
     async def keep(self) -> None:
         await asyncio.Event().wait()
+
+    async def requests(self) -> int:
+        return self.in_flight
 
     async def stop(self, grace: float) -> None:
         self.running = False

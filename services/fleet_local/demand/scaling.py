@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from fleet_local.processes.service import Service
 
 Make = Callable[[ModelSpec, int, int], list[Service]]
 """`make(spec, first, last)` are the servers with these numbers, from 1 on, that do not run yet."""
+POLL_SECONDS = 0.2
+QUIET_READINGS = 2
+"""Readings without requests in a row after which a server may be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class Scaling:
     def begin(self, member: Member, servers: int) -> Coroutine[Any, Any, None] | None:
         """Give a model `servers` servers, at least one; `refusal` was "". Returns what is left to
         wait for: the member changes at once, so that the orders and starts of the same moment see
-        the servers and their memory. Requests in flight at servers that end have `grace` seconds
-        to finish."""
+        the servers and their memory. Servers end once their requests have, `requestTimeout` later
+        at the latest."""
         if servers == len(member.services) and member.state is not State.ASLEEP:
             return None
         try:
@@ -65,10 +69,16 @@ class Scaling:
             member.leaving = []
             self._not_scaled(member, error)
             return
-        await asyncio.gather(*(member.end(service, self.grace) for service in member.leaving))
+        await asyncio.gather(*(self._end(member, service) for service in member.leaving))
         member.leaving = []
         self.resize(member)
         self.log(_has(member))
+
+    async def _end(self, member: Member, service: Service) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(member.spec.limits.request_timeout):
+                await _until_idle(member, service)
+        await member.end(service, self.grace)
 
     async def _grow(self, member: Member) -> None:
         try:
@@ -93,6 +103,15 @@ class Scaling:
         reason = error.message if isinstance(error, StartError) else repr(error)
         member.refuse(reason.rstrip("."))
         self.log(f"{member.spec.model} is not scaled: {reason}")
+
+
+async def _until_idle(member: Member, service: Service) -> None:
+    """Wait until a server has no requests, or its model is stopped. A request that the router has
+    just sent is not counted yet, so it is read twice."""
+    quiet = 0
+    while member.state is State.READY and quiet < QUIET_READINGS:
+        quiet = quiet + 1 if await service.requests() == 0 else 0
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _has(member: Member) -> str:

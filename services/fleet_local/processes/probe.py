@@ -8,7 +8,13 @@ import httpx
 
 from fleet_contract.api import control
 from fleet_contract.api.control import ControlReport
-from fleet_contract.names import HEADER_INSTANCE, PATH_CONTROL, PATH_LIVE, PATH_READY
+from fleet_contract.names import (
+    HEADER_INSTANCE,
+    PATH_CONTROL,
+    PATH_HEALTH,
+    PATH_LIVE,
+    PATH_READY,
+)
 
 TIMEOUT_SECONDS = 5.0
 
@@ -36,6 +42,19 @@ class Probe:
         except (httpx.HTTPError, ValueError, KeyError):
             return []
         return listed
+
+    async def requests(self, base: str, instance: str) -> int | None:
+        """The requests in flight and in the queue of the server that was started as `instance`:
+        None if it responds too late, 0 without a usable response of it."""
+        try:
+            response = await self._client.get(f"{base}{PATH_HEALTH}")
+            found = response.json()
+            number = int(found["in_flight"]) + int(found["queue_depth"])
+        except httpx.TimeoutException:
+            return None
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return 0
+        return number if response.headers.get(HEADER_INSTANCE) == instance else 0
 
     async def control(self, base: str, secret: str) -> ControlReport | None:
         """The control report of a router; None without a usable response."""

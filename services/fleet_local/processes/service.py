@@ -148,6 +148,11 @@ class Service:
             except StartError as error:
                 self._report(error.message)
 
+    async def requests(self) -> int | None:
+        """The requests that the process serves or has in its queue; 0 if it has ended, None if it
+        is too busy to respond."""
+        return await self._probe.requests(self.base, self._instance)
+
     async def stop(self, grace: float) -> None:
         """End the process, by force after `grace` seconds."""
         self._ready_at = None

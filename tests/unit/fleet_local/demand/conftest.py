@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from fleet_contract.spec import ModelSpec
-from fleet_local.demand import supervisor as module
+from fleet_local.demand import scaling, supervisor
 from support.demand_fleet import SIZE, Machine
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    for module in (scaling, supervisor):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
 
     def make(*names: str, budget: int = 2 * SIZE, **fields: dict[str, Any]) -> Machine:
         specs = [

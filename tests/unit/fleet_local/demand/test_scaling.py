@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,6 +11,8 @@ from fleet_local.demand.decide import State
 from fleet_local.demand.scaling import refusal
 from fleet_local.errors import StartError
 from support.demand_fleet import SIZE, Machine
+
+Until = Callable[..., Awaitable[None]]
 
 
 async def test_servers_are_added_and_removed(machine: Callable[..., Machine]) -> None:
@@ -29,6 +31,40 @@ async def test_servers_are_added_and_removed(machine: Callable[..., Machine]) ->
     assert fleet.processes["a"].running
     assert member.size == SIZE
     assert fleet.lines[1:] == ["a has 3 servers", "a has 1 server"]
+
+
+async def test_a_server_is_removed_once_its_requests_have_ended(
+    machine: Callable[..., Machine], until: Until
+) -> None:
+    fleet = machine("a", budget=3 * SIZE)
+    await fleet.pass_time(1, a=1)
+    fleet.orders = [Order("a", 2)]
+    await fleet.pass_time(1, a=1)
+    (added,) = fleet.made
+    added.in_flight = 1
+    fleet.orders = [Order("a", 1)]
+    await fleet.pass_time(1, a=1)
+    member = fleet.members["a"]
+    assert (len(member.services), added.running, member.size) == (1, True, 2 * SIZE)
+    assert member.progress == "scaling to 1 servers"
+    added.in_flight = 0
+    await until(lambda: not member.leaving)
+    assert (added.running, member.size) == (False, SIZE)
+
+
+async def test_a_request_that_does_not_end_keeps_a_server_for_its_time_only(
+    machine: Callable[..., Machine], until: Until
+) -> None:
+    fleet = machine("a", budget=3 * SIZE, a={"limits": {"requestTimeout": 0.05}})
+    await fleet.pass_time(1, a=1)
+    fleet.orders = [Order("a", 2)]
+    await fleet.pass_time(1, a=1)
+    (added,) = fleet.made
+    added.in_flight = 1
+    fleet.orders = [Order("a", 1)]
+    await fleet.pass_time(1, a=1)
+    await until(lambda: not fleet.members["a"].leaving)
+    assert not added.running
 
 
 async def test_a_model_that_sleeps_starts_with_its_new_number(
