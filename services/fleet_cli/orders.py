@@ -29,6 +29,8 @@ scale_app = typer.Typer(add_completion=False)
 POLL_SECONDS = 0.2
 TAKEN_SECONDS = 10.0
 """A fleet takes orders five times a second."""
+ON_DEMAND = ("scaleToZeroAfter", "yieldsAfter")
+"""Fields with which a model with `replicas: 0` starts at its first request."""
 
 Model = Annotated[str, typer.Argument(help="Id or alias of a model of the fleet.")]
 Wait = Annotated[bool, typer.Option(help="Wait until it is done.")]
@@ -162,7 +164,7 @@ def require_fleet(folder: Path) -> None:
     from fleet_local.run_lock import is_locked
 
     if not is_locked(folder):
-        raise ValueError(f"the fleet of {folder} does not run")
+        raise ValueError(f"no fleet is running in {folder}")
 
 
 def until_taken(folder: Path, path: Path) -> None:
@@ -173,9 +175,11 @@ def until_taken(folder: Path, path: Path) -> None:
         while path.exists():
             require_fleet(folder)
             if time.monotonic() > deadline:
-                raise ValueError(f"the fleet of {folder} still starts: try again when it is ready")
+                raise ValueError(
+                    f"the fleet of {folder} is still starting: try again when it is ready"
+                )
             time.sleep(POLL_SECONDS)
-    except BaseException:  # Ctrl-C too: it would be obeyed later
+    except BaseException:  # Ctrl-C too: it would be carried out later
         path.unlink(missing_ok=True)
         raise
     time.sleep(2 * POLL_SECONDS)  # the routes follow the order
@@ -186,6 +190,14 @@ def found(folder: Path, model: str) -> Entry:
     without one."""
     entry = entry_of(entries_of(folder), model)
     spec = entry["spec"]
-    if spec.get("stopped") or spec.get("engine") == "remote":
-        raise ValueError(f"{spec['model']} is stopped or remote")
+    model = spec["model"]
+    if spec.get("stopped"):
+        raise ValueError(f"{model} is stopped (`stopped: true`)")
+    if spec.get("engine") == "remote":
+        raise ValueError(f"{model} is remote: it has no servers here")
+    if spec.get("replicas") == 0 and not any(spec.get(name) is not None for name in ON_DEMAND):
+        raise ValueError(
+            f"{model} has `replicas: 0` without scaleToZeroAfter or yieldsAfter, so that nothing"
+            " starts it: change its manifest and start the fleet again"
+        )
     return entry

@@ -58,7 +58,7 @@ def test_a_refused_number_of_servers(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_order_without_a_fleet_is_deleted(folder: Path) -> None:
-    with pytest.raises(ValueError, match="does not run"):
+    with pytest.raises(ValueError, match="no fleet is running"):
         command.order("a", 8000, wait=True, servers=None)
     assert list((folder / "orders").iterdir()) == []
 
@@ -67,7 +67,7 @@ def test_an_order_that_a_starting_fleet_does_not_take_is_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "TAKEN_SECONDS", 0.0)
-    with run_lock.locked(folder), pytest.raises(ValueError, match="still starts"):
+    with run_lock.locked(folder), pytest.raises(ValueError, match="still starting"):
         command.order("a", 8000, wait=True, servers=None)
     assert list((folder / "orders").iterdir()) == []
 
@@ -76,6 +76,32 @@ def test_a_fleet_that_ends_meanwhile_ends_the_wait(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "until_taken", lambda folder, path: path.unlink())
-    with pytest.raises(ValueError, match="does not run"):
+    with pytest.raises(ValueError, match="no fleet is running"):
         command.order("a", 8000, wait=True, servers=None)
     command.order("a", 8000, wait=False, servers=None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"stopped": True}, "acme/a is stopped .*stopped: true"),
+        ({"engine": "remote"}, "acme/a is remote: it has no servers here"),
+        ({"replicas": 0}, "acme/a has `replicas: 0` without scaleToZeroAfter or yieldsAfter"),
+    ],
+)
+@pytest.mark.parametrize("servers", [None, 0, 2])
+def test_models_that_orders_do_not_start_are_refused(
+    folder: Path, fields: dict[str, Any], reason: str, servers: int | None
+) -> None:
+    models = [{"spec": {"model": "acme/a", **fields}, **ASLEEP}]
+    (folder / "routes.json").write_text(json.dumps({"models": models}))
+    with pytest.raises(ValueError, match=reason):
+        command.order("acme/a", 8000, wait=True, servers=servers)
+    assert not (folder / "orders").exists()
+
+
+@pytest.mark.parametrize("name", ["scaleToZeroAfter", "yieldsAfter"])
+def test_a_model_that_starts_at_its_first_request_takes_orders(folder: Path, name: str) -> None:
+    models = [{"spec": {"model": "acme/a", "replicas": 0, name: 0}, **ASLEEP}]
+    (folder / "routes.json").write_text(json.dumps({"models": models}))
+    assert command.found(folder, "acme/a")["spec"]["replicas"] == 0
