@@ -6,34 +6,62 @@ import { useEffect, useRef, useState } from "preact/hooks";
 export function useRecorder(done: (recording: Blob) => void, failed: (text: string) => void) {
   const [recording, setRecording] = useState(false);
   const running = useRef<MediaRecorder | null>(null);
-  useEffect(() => () => end(running.current), []);
+  // While the browser requests the permission: neither a second click nor a page that was left
+  // meanwhile may start a recording.
+  const starting = useRef(false);
+  const gone = useRef(false);
+  useEffect(
+    () => () => {
+      gone.current = true;
+      end(running.current);
+    },
+    [],
+  );
 
   const begin = async () => {
-    // Browsers offer microphones only to pages of https and of this machine.
+    if (starting.current) return;
     if (!navigator.mediaDevices) {
-      failed("The browser gives no microphone to pages without https.");
+      failed("Browsers allow the microphone only on https pages and on this machine.");
       return;
     }
+    starting.current = true;
+    let stream: MediaStream | undefined;
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-      const pieces: Blob[] = [];
-      const made = new MediaRecorder(stream);
-      made.ondataavailable = (event) => pieces.push(event.data);
-      made.onstop = () => {
-        for (const track of stream.getTracks()) track.stop();
-        setRecording(false);
-        done(new Blob(pieces, { type: made.mimeType }));
-      };
-      running.current = made;
-      made.start();
+      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      if (gone.current) {
+        release(stream);
+        return;
+      }
+      running.current = record(stream);
       setRecording(true);
     } catch {
-      failed("The browser allows no recording; permit the microphone for this page.");
+      if (stream) release(stream);
+      failed("The browser denied the microphone; allow it for this page.");
+    } finally {
+      starting.current = false;
     }
+  };
+
+  const record = (stream: MediaStream): MediaRecorder => {
+    const pieces: Blob[] = [];
+    const made = new MediaRecorder(stream);
+    made.ondataavailable = (event) => pieces.push(event.data);
+    made.onstop = () => {
+      release(stream);
+      if (gone.current) return;
+      setRecording(false);
+      done(new Blob(pieces, { type: made.mimeType }));
+    };
+    made.start();
+    return made;
   };
   return { recording, toggle: async () => (recording ? end(running.current) : begin()) };
 }
 
 function end(recorder: MediaRecorder | null): void {
   if (recorder && recorder.state !== "inactive") recorder.stop();
+}
+
+function release(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
