@@ -14,7 +14,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 
 IGNORED = (
-    "max_replicas", "target_in_flight", "scale_down_delay", "profile",
+    "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
     "inference_pool", "container", "prewarm",

@@ -18,7 +18,7 @@ HONOURED = frozenset({
     "model", "aliases", "task", "engine", "handler", "device", "dtype", "source", "sha256",
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
-    "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
+    "replicas", "stopped", "min_replicas", "max_replicas", "routing", "fallback", "env", "remote", "quantization",
     "prompts", "traffic", "s3", "adapters", "speculative", "scale_to_zero_after", "priority",
     "yields_after", "wake_at", "price",
 })  # fmt: skip
@@ -33,9 +33,7 @@ def test_every_field_is_supported_ignored_or_refused() -> None:
 
 def test_ignored_fields_of_a_manifest_are_named_as_written(spec: Spec) -> None:
     given = spec(replicas=2, scaleToZeroAfter=60, nodeSelector={"a": "b"}, image="x", maxReplicas=3)
-    assert cluster_fields.ignored(given) == [
-        "maxReplicas", "image", "nodeSelector",
-    ]  # fmt: skip
+    assert cluster_fields.ignored(given) == ["image", "nodeSelector"]
     rising = spec(traffic={"group": "g", "rise": {}}, container={"image": "x"})
     assert cluster_fields.ignored(rising) == ["container", "traffic.rise"]
 
