@@ -63,13 +63,14 @@ def is_autoscaled(spec: Json) -> bool:
 
 
 def is_ready(item: Json, servers: int) -> bool:
-    """Whether the operator has seen the spec, and has as many ready servers."""
+    """Whether the status is current and has as many ready servers; a remote model has none."""
     status = item.get("status") or {}
-    enough = status.get("readyReplicas", 0) >= servers
-    return _is_seen(item) and enough and _settled(status, servers)
+    is_remote = _spec(item).get("engine") == "remote"
+    enough = is_remote or status.get("readyReplicas", 0) >= servers
+    return _is_current(item) and enough and _settled(status, servers)
 
 
-def _is_seen(item: Json) -> bool:
+def _is_current(item: Json) -> bool:
     """Whether the status is that of the current spec."""
     status = item.get("status") or {}
     return bool(status.get("observedGeneration", -1) >= item["metadata"].get("generation", 0))
@@ -122,7 +123,7 @@ async def _wait(session: Session, item: Json, servers: int, show: Show) -> None:
     while not is_ready(item, servers):
         status = item.get("status") or {}
         late = time.monotonic() - began > FAILED_SECONDS
-        if servers and late and _is_seen(item) and status.get("phase") in ENDED:
+        if servers and late and _is_current(item) and status.get("phase") in ENDED:
             raise ValueError(f"{meta['name']} has failed: {reason_of(status)}")
         text = reason_of(status)
         if text and text != shown:

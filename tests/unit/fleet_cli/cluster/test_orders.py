@@ -63,6 +63,12 @@ def test_a_model_that_scales_itself_is_woken_and_not_scaled(
     assert "set its minReplicas and maxReplicas instead" in refused.stderr
 
 
+def test_a_remote_model_is_ready_without_servers(place: Place, cluster: Cluster) -> None:
+    cluster.models = {"far": model("far", {"reason": "Remote"}, engine="remote")}
+    assert run(command.load_app, place, "far").exit_code == 0
+    assert cluster.patches == []
+
+
 def test_unknown_and_ambiguous_names(place: Place, cluster: Cluster) -> None:
     cluster.models = {"chat": model("chat", aliases=["x"]), "other": model("other", aliases=["x"])}
     missing = run(command.load_app, place, "none")
