@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fleet_cli.selection import environment
 from fleet_contract.settings import BY_NAME
 
 ROOT = Path("run")
@@ -21,8 +21,9 @@ Port = Annotated[
 
 
 def folder_of(port: int | None) -> Path:
-    """The folder of the fleet at `port`, None for PORT. Raises ValueError if that is no port."""
-    return ROOT / str(BY_NAME["PORT"].read(os.environ) if port is None else port)
+    """The folder of the fleet at `port`, None for PORT, also of `.env`, as `modelfleet up` reads
+    it. Raises ValueError if that is no port."""
+    return ROOT / str(BY_NAME["PORT"].read(environment()) if port is None else port)
 
 
 def entries_of(folder: Path) -> list[Entry]:
