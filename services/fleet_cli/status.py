@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_cli.client.options import KEY_ENV, LOCAL, BaseUrl, KeyEnv
 from fleet_cli.client.output import complain, errors, new_table
 from fleet_cli.cluster.options import (
     AllNamespaces,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-LOCAL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 2.0
 
@@ -47,10 +47,8 @@ class Output(StrEnum):
 
 @app.command()
 def status(
-    base_url: Annotated[str, typer.Option(help="Address of the router.")] = LOCAL,
-    api_key_env: Annotated[
-        str, typer.Option(help="Variable with the API key, if the router requires one.")
-    ] = "OPENAI_API_KEY",
+    base_url: BaseUrl = LOCAL,
+    api_key_env: KeyEnv = KEY_ENV,
     output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.TABLE,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Repeat every 2 seconds, with tokens per second.")

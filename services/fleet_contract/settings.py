@@ -156,7 +156,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CUDA_VISIBLE_DEVICES", "GPUs visible to a server; read by CUDA itself", "all",
             where="server"),
     Setting("BASE_URL", "address of the server to measure or to use", "http://127.0.0.1:8000",
-            where="bench, chat, embed, transcribe"),
+            where="bench, chat, embed, transcribe, top, status"),
     Setting("MODEL_NAME", "ids of the models to measure, comma-separated",
             "the first in /v1/models with the task", where="bench"),
     Setting("PROMPT", "prompt of every chat request", "distinct prompts", where="bench"),
