@@ -34,13 +34,13 @@ class Output(StrEnum):
 @app.command()
 def doctor(
     models: Annotated[
-        str | None, typer.Option(help="As of `modelfleet up`: ids or aliases (MODELS).")
+        str | None, typer.Option(help="As for `modelfleet up`: ids or aliases (MODELS).")
     ] = None,
     files: Annotated[
-        list[Path] | None, typer.Option("--file", "-f", help="As of `modelfleet up`; repeatable.")
+        list[Path] | None, typer.Option("--file", "-f", help="As for `modelfleet up`; repeatable.")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="As of `modelfleet up` (HOST).")] = None,
-    port: Annotated[int | None, typer.Option(help="As of `modelfleet up` (PORT).")] = None,
+    host: Annotated[str | None, typer.Option(help="As for `modelfleet up` (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="As for `modelfleet up` (PORT).")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.TEXT,
 ) -> None:
     """Check what `modelfleet up` needs, and print a remedy for each problem.
@@ -88,6 +88,7 @@ def checks(settings: UpSettings | None, environ: Mapping[str, str]) -> Iterator[
             "logs", settings.run_root, "Run `modelfleet up` in a folder that you can write to."
         )
         yield fleet.address(settings)
+    yield fleet.memory_budget(environ)
     hub = fleet.hub(environ)
     yield hub
     try:

@@ -11,6 +11,7 @@ from fleet_contract import launch
 from fleet_contract.safe_text import printable, redacted
 from fleet_contract.spec import ModelSpec
 from fleet_local import environment, replicas
+from fleet_local.demand import budget
 from fleet_local.errors import StartError
 from fleet_local.processes import ports
 from fleet_local.settings import UpSettings
@@ -44,6 +45,15 @@ def address(settings: UpSettings) -> Finding:
     return Finding("port", Level.OK, f"{where} is free")
 
 
+def memory_budget(environ: Mapping[str, str]) -> Finding:
+    """Whether MEMORY_BUDGET is valid, and what it is now."""
+    try:
+        size = budget.of(environ)
+    except StartError as error:
+        return of_error("budget", error)
+    return Finding("budget", Level.OK, f"servers may take {budget.text(size)} of memory")
+
+
 def hub(environ: Mapping[str, str], seconds: float = HUB_SECONDS) -> Finding:
     """Whether the hub, or the mirror of HF_ENDPOINT, responds; any response counts."""
     endpoint = environ.get("HF_ENDPOINT") or PUBLIC_HUB
@@ -70,11 +80,20 @@ def models(
     online: bool,
 ) -> list[Finding]:
     """For each model whether its weights are on disk or can be fetched, and an engine serves it."""
-    return [
-        _model(spec, settings, store, machine, environ, online=online)
-        for spec in specs
-        if replicas.number(spec)
-    ]
+    found = []
+    for spec in specs:
+        try:
+            number = replicas.number(spec)
+        except StartError as error:
+            found.append(of_error(_check(spec), error))
+            continue
+        if number:
+            found.append(_model(spec, settings, store, machine, environ, online=online))
+    return found
+
+
+def _check(spec: ModelSpec) -> str:
+    return f"model {printable(spec.model)}"
 
 
 def _model(
@@ -86,7 +105,7 @@ def _model(
     *,
     online: bool,
 ) -> Finding:
-    check = f"model {printable(spec.model)}"
+    check = _check(spec)
     try:
         served = launch.decode(environment.of_server(spec, settings, environ, store.root))
         there = find(served, store, machine) is not None or is_there(served, store)

@@ -80,3 +80,28 @@ def test_lines_have_tabs(tmp_path: Path, port: int, hub: str) -> None:
     assert {line[0] for line in lines} >= {"ok", "error"}
     assert all(3 <= len(line) <= 4 for line in lines)
     assert next(line for line in lines if line[1] == "cluster")[0] == "warning"
+
+
+def test_the_budget_is_checked(tmp_path: Path, hub: str) -> None:
+    status, found = run(tmp_path, HF_ENDPOINT=hub, MEMORY_BUDGET="much")
+    assert (status, found["budget"]["level"]) == (1, "error")
+    assert found["budget"]["message"].startswith("MEMORY_BUDGET='much'")
+    _, found = run(tmp_path, HF_ENDPOINT=hub, MEMORY_BUDGET="8Gi")
+    assert found["budget"]["message"] == "servers may take 8.0 GiB of memory"
+
+
+def test_each_model_is_checked_although_another_has_too_many_servers(
+    tmp_path: Path, hub: str
+) -> None:
+    manifest = """\
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {name: %s}
+spec: {model: acme/%s, replicas: %d, source: "hf://acme/%s"}
+"""
+    documents = [manifest % (name, name, number, name) for name, number in (("a", 1), ("b", 100))]
+    (tmp_path / "fleet.yaml").write_text("---\n".join(documents))
+    status, found = run(tmp_path, "-f", "fleet.yaml", HF_ENDPOINT=hub, PORT="8000")
+    assert status == 1
+    assert "100 replicas; at most 64" in found["model acme/b"]["message"]
+    assert "model acme/a" in found
