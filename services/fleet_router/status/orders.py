@@ -22,7 +22,7 @@ ON_A_CLUSTER = (
 
 
 class Orders(Protocol):
-    """What can be ordered, and whoever follows it."""
+    """Accepts orders for models."""
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -63,13 +63,21 @@ class ClusterOrders:
         check(route, servers)
         if servers is not None or route.origin is None:
             raise BadRequest(ON_A_CLUSTER, param="servers")
+        if not route.spec.is_on_demand and route.spec.target_in_flight is None:
+            namespace, name = route.origin.namespace, route.origin.name
+            raise BadRequest(
+                f"{route.model!r} is not scaled by its requests, so that a router cannot start it:"
+                f" use `kubectl modelfleet scale -n {namespace} {name} 1`."
+            )
         self.wake(route.origin)
 
 
 def check(route: Route, servers: int | None) -> None:
     """Raise BadRequest for a model that cannot be started, and another number of servers than 0 to
     MOST_SERVERS."""
-    if route.spec.engine is Engine.REMOTE or route.stopped:
-        raise BadRequest(f"{route.model!r} is stopped or remote.")
+    if route.spec.engine is Engine.REMOTE:
+        raise BadRequest(f"{route.model!r} is remote: it has no servers here.")
+    if route.stopped:
+        raise BadRequest(f"{route.model!r} is stopped.")
     if servers is not None and not 0 <= servers <= MOST_SERVERS:
         raise BadRequest(f"`servers` must be a number from 0 to {MOST_SERVERS}.", param="servers")

@@ -18,6 +18,7 @@ import yaml
 
 from fleet_console.files import PATHS
 from fleet_console.response import POLICY
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_router.app import Source, create_app
@@ -26,6 +27,7 @@ from fleet_router.proxy.waiting import WaitSettings
 from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, Route, RouteTable
 from fleet_router.status import fleet_view, models, server_reports
 from fleet_router.status.console import MAX_ROWS
+from fleet_router.status.orders import ClusterOrders
 from fleet_router.upstream.pool import PoolManager
 
 SECRET = "hunter2"
@@ -36,7 +38,8 @@ DATA = ("session", "fleet", "models/acme/chat", "requests", "usage")
 def routes() -> LiveRoutes:
     live = LiveRoutes()
     chat = ModelSpec.model_validate(
-        {"model": "acme/chat", "aliases": ["chat"], "source": f"https://u:{SECRET}@host/w?t={SECRET}",
+        {"model": "acme/chat", "aliases": ["chat"], "scaleToZeroAfter": 60,
+         "source": f"https://u:{SECRET}@host/w?t={SECRET}",
          "env": {"PASSWORD": SECRET, "MAX_BATCH_SIZE": "4"},
          "files": [{"path": "/x", "content": SECRET}]}
     )  # fmt: skip
@@ -422,3 +425,25 @@ async def test_remote_and_stopped_models_cannot_be_ordered() -> None:
     async with client(live, **more) as http:
         refused = await http.post("/console/api/models/off")
         assert (refused.status_code, "is stopped" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "starts"),
+    [
+        ({"replicas": 0}, False), ({}, False), ({"scaleToZeroAfter": 60}, True),
+        ({"yieldsAfter": 60}, True), ({"targetInFlight": 2, "replicas": 0}, True),
+    ],
+)  # fmt: skip
+def test_a_router_of_a_cluster_starts_models_that_scale_with_requests(
+    fields: dict[str, Any], starts: bool
+) -> None:
+    """The operator ignores the wake of others."""
+    woken: list[Origin] = []
+    spec = ModelSpec.model_validate({"model": "m", **fields})
+    route = Route(spec, origin=Origin("team", "m"), phase=Phase.FAILED)
+    if starts:
+        ClusterOrders(woken.append).give(route, None)
+    else:
+        with pytest.raises(BadRequest, match="kubectl modelfleet scale -n team m 1"):
+            ClusterOrders(woken.append).give(route, None)
+    assert bool(woken) is starts
