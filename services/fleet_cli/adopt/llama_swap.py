@@ -7,6 +7,7 @@ github.com/ggml-org/llama.cpp, tools/server/README.md.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ SWITCHES = {
     "--embedding": "embedding", "--embeddings": "embedding",
     "--rerank": "rerank", "--reranking": "rerank",
 }  # fmt: skip
+LINE_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 EXPANSIONS = 10
 MAX_COMMAND = 1 << 16
 """Characters of a command with its macros, which may name others twice each."""
@@ -51,7 +53,8 @@ def _found(name: str, entry: Any, macros: Any) -> Found:
     own = entry.get("macros")
     both = {**(macros if isinstance(macros, Mapping) else {}),
             **(own if isinstance(own, Mapping) else {}), "MODEL_ID": name}  # fmt: skip
-    words = shlex.split(_expanded(entry["cmd"], both), comments=True)
+    command = LINE_CONTINUATION.sub(" ", _expanded(entry["cmd"], both))
+    words = shlex.split(command, comments=True)
     if not words or not Path(words[0]).name.startswith("llama-server"):
         raise ValueError("its command is not llama-server")
     options = _options(words[1:])

@@ -154,6 +154,11 @@ models:
       --ctx-size=4096 # a comment
     aliases: [gpt-4o-mini]
     ttl: 300
+  continued:
+    cmd: |
+      ${{server}} \\
+        --model ${{folder}}/chat.gguf \\ 
+        --ctx-size 2048
   vectors: {{cmd: "${{server}} --model ${{folder}}/embed.gguf --embeddings"}}
   seeing: {{cmd: "${{server}} -m ${{folder}}/chat.gguf --mmproj ${{folder}}/mmproj.gguf"}}
   "with space": {{cmd: "${{server}} -m ${{folder}}/chat.gguf"}}
@@ -175,6 +180,8 @@ models:
         "contextLength": 4096, "scaleToZeroAfter": 300,
         "source": (tmp_path / "chat.gguf").as_uri(),
     }  # fmt: skip
+    assert found["continued"]["contextLength"] == 2048
+    assert found["continued"]["source"] == (tmp_path / "chat.gguf").as_uri()
     assert found["vectors"]["task"] == "embedding"
     assert found["seeing"]["vision"] is True
     assert (tmp_path / "fleet" / "seeing" / "mmproj-model.gguf").exists()
