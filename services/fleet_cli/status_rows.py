@@ -98,9 +98,8 @@ def counters(text: str) -> Counters:
 
     held: dict[str, float] = {}
     tokens: dict[str, float] = {}
-    cost: dict[str, float] = {}
-    servers: dict[str, float] = {}
-    currency: dict[str, str] = {}
+    cost: dict[tuple[str, str], float] = {}
+    servers: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             model = sample.labels.get("model", "")
@@ -110,11 +109,18 @@ def counters(text: str) -> Counters:
                 tokens[model] = tokens.get(model, 0.0) + sample.value
             elif sample.name in (COST, SERVERS):
                 found = cost if sample.name == COST else servers
-                name = sample.labels.get("currency", "")
-                # Amounts of an earlier price in another currency are left out.
-                if currency.setdefault(model, name) == name:
-                    found[model] = found.get(model, 0.0) + sample.value
-    return Counters(held, tokens, cost, servers, currency)
+                key = model, sample.labels.get("currency", "")
+                found[key] = found.get(key, 0.0) + sample.value
+    # The servers have the present price; costs of an earlier one in another currency stay in the
+    # metrics and are left out.
+    currency = dict([*cost, *servers])
+    return Counters(
+        held, tokens,
+        {model: cost[model, name] for model, name in currency.items() if (model, name) in cost},
+        {model: servers[model, name] for model, name in currency.items()
+         if (model, name) in servers},
+        currency,
+    )  # fmt: skip
 
 
 def rows(

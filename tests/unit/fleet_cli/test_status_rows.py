@@ -39,7 +39,6 @@ def test_a_model_with_a_price_has_costs() -> None:
     text = METRICS + (
         'modelfleet_router_cost_total{model="acme/chat",key="a",currency="EUR"} 0.5\n'
         'modelfleet_router_cost_total{model="acme/chat",key="b",currency="EUR"} 0.25\n'
-        'modelfleet_router_cost_total{model="acme/chat",key="b",currency="USD"} 9\n'
         'modelfleet_router_servers_price_per_hour{model="acme/chat",currency="EUR"} 1.5\n'
     )
     before = Counters(cost={"acme/chat": 0.74})
@@ -49,6 +48,20 @@ def test_a_model_with_a_price_has_costs() -> None:
     assert row.cells()[9] == "1.00+1.50 EUR/h"
     (alone,) = rows({"data": [ENTRY]}, None, counters(text))
     assert alone.cells()[9] == "1.50 EUR/h"
+
+
+def test_the_present_currency_counts() -> None:
+    """The costs of an earlier price stay in the router's metrics."""
+    before = 'modelfleet_router_cost_total{model="acme/chat",key="a",currency="USD"} 9\n'
+    costs = before + 'modelfleet_router_cost_total{model="acme/chat",key="a",currency="EUR"} 1\n'
+    price = 'modelfleet_router_servers_price_per_hour{model="acme/chat",currency="EUR"} 1.5\n'
+    for text, cost, servers in (
+        (costs + price, {"acme/chat": 1.0}, {"acme/chat": 1.5}), (costs, {"acme/chat": 1.0}, {}),
+        (before + price, {}, {"acme/chat": 1.5}),
+    ):  # fmt: skip
+        found = counters(METRICS + text)
+        assert (found.cost, found.servers) == (cost, servers)
+        assert found.currency == {"acme/chat": "EUR"}
 
 
 def test_what_a_key_may_not_read_is_unknown() -> None:
