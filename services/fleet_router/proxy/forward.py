@@ -25,6 +25,10 @@ from fleet_router.routing.select import allow_all
 from fleet_router.routing.table import Route
 from fleet_web.client import run_while_connected
 
+PROGRESS_SECONDS = 2.0
+"""Time between heartbeats with the progress of a start, where HEARTBEAT_SECONDS is longer: most
+models of one machine start within that time."""
+
 
 @dataclass(slots=True)
 class Forward:
@@ -148,6 +152,8 @@ class Forward:
         Raises as `_while_connected`.
         """
         interval = self._heartbeat_seconds
+        if route.progress:
+            interval = min(interval, PROGRESS_SECONDS)
         due = self.writer.heartbeat_at + interval
         work = self.wait.wait(route, due - self.wait.seconds if interval else None)
         newest = await self._while_connected(work)

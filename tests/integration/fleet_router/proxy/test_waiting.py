@@ -172,6 +172,21 @@ def test_a_waiting_stream_gets_heartbeats_and_then_its_response(
     assert lines == ['data: {"choices": []}', "data: [DONE]"]
 
 
+def test_progress_is_sent_more_often_than_heartbeats(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    environ = {"HOLD_SECONDS": "60", "HEARTBEAT_SECONDS": "3600"}
+    models = [{**entry("acme/cold", "chat"), "phase": "Progressing", "progress": "loading, 3 s"}]
+    with (
+        start_router(tmp_path, models, environ) as fleet,
+        httpx.stream(
+            "POST", f"{fleet.url}/v1/chat/completions",
+            json={"model": "acme/cold", "stream": True}, timeout=30,
+        ) as answer,
+    ):  # fmt: skip
+        assert next(answer.iter_raw()) == b": loading, 3 s\n\n"
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_an_error_after_heartbeats_is_an_event_that_clients_raise(
     start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any, status: int
