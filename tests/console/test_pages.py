@@ -155,7 +155,7 @@ def test_a_key_without_metrics_sees_its_own(console: Console) -> None:
     page.get_by_text("Charts, servers and the manifest are shown").wait_for()
     assert page.locator("canvas").count() == 0
     page.get_by_role("link", name="Requests").click()
-    page.get_by_text("There are none.").wait_for()
+    page.get_by_text("No requests.").wait_for()
     page.get_by_role("link", name="Usage").click()
     page.get_by_text("requestsPerMinute").wait_for()
 

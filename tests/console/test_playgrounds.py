@@ -78,7 +78,7 @@ def test_calls_of_tools_are_shown_and_get_results(console: Console) -> None:
     page = play(console, CHAT)
     page.get_by_text("Parameters").click()
     page.get_by_label("Temperature").fill("0")
-    page.get_by_label("Most tokens").fill("60")
+    page.get_by_label("Max tokens").fill("60")
     page.get_by_role("button", name="Insert an example").click()
     page.get_by_label("Tool choice").select_option("required")
     send(page, "What is the weather in Paris?")
@@ -96,7 +96,7 @@ def test_calls_of_tools_are_shown_and_get_results(console: Console) -> None:
 def test_markup_in_messages_stays_text(console: Console) -> None:
     page = play(console, CHAT)
     page.get_by_text("Parameters").click()
-    page.get_by_label("Most tokens").fill("8")
+    page.get_by_label("Max tokens").fill("8")
     send(page, "<img src=x onerror=alert(1)> Hi.")
     page.locator("article.user").get_by_text("<img src=x").wait_for()
     page.locator("article.assistant .figures").get_by_text("tokens").wait_for()

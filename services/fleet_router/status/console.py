@@ -19,6 +19,7 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_console.files import File, load
 from fleet_console.response import page_response
+from fleet_contract.api.control import MOST_SERVERS
 from fleet_contract.errors import BadRequest, Forbidden, NotReady, RouteNotFound
 from fleet_router.callers.auth import Auth
 from fleet_router.callers.history import PastRequest
@@ -40,7 +41,7 @@ MAX_ROWS = 200
 """Models, requests or lines of usage in one response."""
 MAX_SEARCH = 200
 USAGE_SECONDS = 1.0
-"""Age up to which the sums of all counters are used again, whoever sees which of them."""
+"""Age up to which the sums of all counters are used again; shared by all viewers."""
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
@@ -99,6 +100,7 @@ class Console:
             "key_required": self._auth.required,
             "sees_all": self._sees_all(quota),
             "controls": self._controls(quota),
+            "most_servers": MOST_SERVERS,
             "limits": limits,
         })  # fmt: skip
 

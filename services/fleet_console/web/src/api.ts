@@ -109,7 +109,7 @@ export async function* streamLines(response: Response): AsyncGenerator<StreamLin
     }
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError(0, "The connection broke off during the response.");
+    throw new ApiError(0, "The connection was lost during the response.");
   } finally {
     void reader.cancel().catch(() => undefined);
   }

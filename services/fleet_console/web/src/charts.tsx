@@ -73,10 +73,11 @@ export function Charts({ page, now }: { page: ModelPage; now: number }) {
   );
 }
 
-/** Times and values of each line, one for each interval up to `now`. */
+/** Times and values of each line, one for each interval that is complete at `now`: the rates of the
+ * present one would be too low. */
 function dataOf(chart: Chart, page: ModelPage, now: number): uPlot.AlignedData {
   const seconds = page.interval_seconds;
-  const last = Math.floor(now / seconds) * seconds;
+  const last = (Math.floor(now / seconds) - 1) * seconds;
   const known = new Map((page.intervals ?? []).map((one) => [one.start, one]));
   const times = Array.from({ length: page.number_of_intervals }, (_, at) => last - (page.number_of_intervals - 1 - at) * seconds);
   const lines = chart.lines.map((line) =>
@@ -116,10 +117,10 @@ function ChartOf({ chart, page, now }: { chart: Chart; page: ModelPage; now: num
       <figcaption>
         {chart.title} <span class="muted">{chart.unit}</span>
         <ul class="legend">
-          {chart.lines.map((line) => (
+          {chart.lines.map((line, at) => (
             <li key={line.label}>
               <span class="swatch" style={{ background: `var(${line.color})` }} aria-hidden="true" />
-              {line.label} <strong>{lastOf(chart, line, page)}</strong>
+              {line.label} <strong>{lastOf(chart, data[at + 1])}</strong>
             </li>
           ))}
         </ul>
@@ -130,9 +131,8 @@ function ChartOf({ chart, page, now }: { chart: Chart; page: ModelPage; now: num
 }
 
 /** The last value as text, which is all that a screen reader needs of a line. */
-function lastOf(chart: Chart, line: Line, page: ModelPage): string {
-  const last = page.intervals?.at(-1);
-  const value = last ? line.of(last) : null;
+function lastOf(chart: Chart, values: uPlot.AlignedData[number] | undefined): string {
+  const value = values?.at(-1) ?? null;
   return value === null ? "–" : `${value >= 100 ? value.toFixed(0) : value.toFixed(2)}${chart.unit === "s" ? " s" : ""}`;
 }
 

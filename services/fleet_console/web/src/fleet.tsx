@@ -11,12 +11,12 @@ const POLL_MS = 2000;
 
 export function FleetPage({ session }: { session: Session }) {
   const [search, setSearch] = useState("");
-  const [asked, setAsked] = useState("");
+  const [query, setQuery] = useState("");
   useEffect(() => {
-    const timer = setTimeout(() => setAsked(search.trim()), 200);
+    const timer = setTimeout(() => setQuery(search.trim()), 200);
     return () => clearTimeout(timer);
   }, [search]);
-  const path = `/console/api/fleet?search=${encodeURIComponent(asked)}`;
+  const path = `/console/api/fleet?search=${encodeURIComponent(query)}`;
   const { data, error, again } = usePoll<Fleet>(path, POLL_MS);
   const models = data?.models ?? [];
   return (
@@ -33,7 +33,7 @@ export function FleetPage({ session }: { session: Session }) {
           onInput={(event) => setSearch(event.currentTarget.value)}
         />
       </label>
-      {data && models.length === 0 && <Notice>No model is found.</Notice>}
+      {data && models.length === 0 && <Notice>No models found.</Notice>}
       {models.length > 0 && <Table models={models} />}
       {data && data.total > models.length && (
         <Notice>

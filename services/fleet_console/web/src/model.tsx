@@ -198,7 +198,7 @@ function LastRequests({ model }: { model: string }) {
     <section>
       <h2>Last requests</h2>
       <Problem error={error} />
-      {data && requests.length === 0 && <Notice>None since the router was started.</Notice>}
+      {data && requests.length === 0 && <Notice>No requests since the router started.</Notice>}
       {requests.length > 0 && <RequestTable requests={requests} one />}
     </section>
   );

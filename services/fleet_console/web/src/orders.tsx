@@ -6,23 +6,22 @@ import { modelPath } from "./links";
 import { Problem } from "./parts";
 import type { ModelPage as Model, Session } from "./types";
 
-const MOST_SERVERS = 64;
-const ASLEEP = ["scaled_to_zero", "failed"];
+const LOADABLE = ["scaled_to_zero", "failed"];
 
 export function Orders({ model, session, ordered }: { model: Model; session: Session; ordered: () => void }) {
   const [error, setError] = useState<ApiError>();
-  const [said, setSaid] = useState("");
+  const [confirmation, setConfirmation] = useState("");
   const [servers, setServers] = useState("");
   const may = (name: string) => session.controls.includes(name);
   if (session.controls.length === 0 || model.engine === "remote") return null;
   if (model.state === "stopped") return <Hint model={model} what="To start it" command="load" />;
-  const isAsleep = ASLEEP.includes(model.state);
+  const isLoadable = LOADABLE.includes(model.state);
   const give = async (text: string, number?: number) => {
     setError(undefined);
-    setSaid("");
+    setConfirmation("");
     try {
       await order(modelPath(model.id), number);
-      setSaid(text);
+      setConfirmation(text);
       ordered();
     } catch (problem) {
       setError(problem instanceof ApiError ? problem : new ApiError(0, String(problem)));
@@ -31,18 +30,18 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
   const scale = (event: Event) => {
     event.preventDefault();
     const number = Number(servers);
-    void give(number === 1 ? "1 server was ordered." : `${number} servers were ordered.`, number);
+    void give(`Scaling to ${number} ${number === 1 ? "server" : "servers"}.`, number);
     setServers("");
   };
   return (
     <>
       <form class="orders" onSubmit={scale}>
-        {isAsleep && may("load") && (
-          <button type="button" onClick={() => void give("The start was ordered.")}>
+        {isLoadable && may("load") && (
+          <button type="button" onClick={() => void give("Starting.")}>
             Load
           </button>
         )}
-        {!isAsleep && may("unload") && (
+        {!isLoadable && may("unload") && (
           <button type="button" onClick={() => void give("It stops when its requests have ended.", 0)}>
             Unload
           </button>
@@ -55,7 +54,7 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
                 type="number"
                 class="short"
                 min={1}
-                max={MOST_SERVERS}
+                max={session.most_servers}
                 required
                 value={servers}
                 placeholder={String(model.replicas.known || 1)}
@@ -66,7 +65,7 @@ export function Orders({ model, session, ordered }: { model: Model; session: Ses
           </>
         )}
         <span role="status" class="muted">
-          {said}
+          {confirmation}
         </span>
       </form>
       {!may("scale") && <Hint model={model} what="To stop or scale it" command="scale" more=" 2" />}

@@ -1,7 +1,7 @@
 /** The last requests: sizes, times and status, never contents. */
 
 import { useState } from "preact/hooks";
-import { bytes, clock, count, duration } from "./format";
+import { bytes, clock, count, duration, money } from "./format";
 import { modelLink } from "./links";
 import { Notice, Problem, Scroll } from "./parts";
 import { usePoll } from "./poll";
@@ -24,7 +24,7 @@ export function RequestsPage({ session }: { session: Session }) {
         <input type="checkbox" checked={errors} onChange={(event) => setErrors(event.currentTarget.checked)} />
         Errors only
       </label>
-      {data && requests.length === 0 && <Notice>There are none.</Notice>}
+      {data && requests.length === 0 && <Notice>No requests.</Notice>}
       {requests.length > 0 && <RequestTable requests={requests} />}
     </>
   );
@@ -34,6 +34,8 @@ const NUMBERS = ["Total", "First byte", "Waited", "Prompt", "Generated", "Audio"
 
 /** `one` is whether all of them are of one model, whose name is then left out. */
 export function RequestTable({ requests, one }: { requests: PastRequest[]; one?: boolean }) {
+  const priced = requests.some((each) => each.cost !== null);
+  const numbers = priced ? [...NUMBERS, "Cost"] : NUMBERS;
   return (
     <Scroll label="Last requests">
       <table>
@@ -45,7 +47,7 @@ export function RequestTable({ requests, one }: { requests: PastRequest[]; one?:
             </th>
             {!one && <th scope="col">Model</th>}
             <th scope="col">Path</th>
-            {NUMBERS.map((name) => (
+            {numbers.map((name) => (
               <th key={name} scope="col" class="number">
                 {name}
               </th>
@@ -56,7 +58,7 @@ export function RequestTable({ requests, one }: { requests: PastRequest[]; one?:
         </thead>
         <tbody>
           {requests.map((each) => (
-            <Row key={`${each.at}-${each.request_id}`} one={each} named={!one} />
+            <Row key={`${each.at}-${each.request_id}`} one={each} named={!one} priced={priced} />
           ))}
         </tbody>
       </table>
@@ -64,7 +66,7 @@ export function RequestTable({ requests, one }: { requests: PastRequest[]; one?:
   );
 }
 
-function Row({ one, named }: { one: PastRequest; named: boolean }) {
+function Row({ one, named, priced }: { one: PastRequest; named: boolean; priced: boolean }) {
   const ms = (value: number | null) => (value ? duration(value / 1000) : "–");
   const some = (value: number) => (value ? `${count(value)}${one.estimated ? " est." : ""}` : "–");
   return (
@@ -80,6 +82,7 @@ function Row({ one, named }: { one: PastRequest; named: boolean }) {
       <td class="number">{some(one.completion_tokens)}</td>
       <td class="number">{one.audio_seconds ? duration(one.audio_seconds) : "–"}</td>
       <td class="number">{one.sent_bytes ? bytes(one.sent_bytes) : "–"}</td>
+      {priced && <td class="number">{one.cost === null ? "–" : money(one.cost, one.currency)}</td>}
       <td>{one.key || "–"}</td>
       <td>
         <code>{one.request_id}</code>

@@ -9,6 +9,8 @@ export interface Session {
   sees_all: boolean;
   /** What the key may order: `load`, `unload`, `scale`. */
   controls: string[];
+  /** The largest number of servers of a model that can be ordered. */
+  most_servers: number;
   limits: Record<string, number>;
 }
 
@@ -131,6 +133,9 @@ export interface PastRequest {
   attempts: number;
   endpoint: string;
   estimated: boolean;
+  /** In `currency`; null of a model without a price. */
+  cost: number | null;
+  currency: string;
 }
 
 export interface UsageRow {

@@ -26,6 +26,8 @@ export function ChatPlay({ model }: { model: ModelRow }) {
   const [images, setImages] = useState<string[]>([]);
   const [parameters, setParameters] = useState(NO_PARAMETERS);
   const [answer, setAnswer] = useState<Answer>();
+  /** Why nothing could be requested. */
+  const [invalid, setInvalid] = useState<ApiError>();
   const request = useRequest();
   const pending = pendingCalls(turns);
   const bottom = useRef<HTMLDivElement>(null);
@@ -33,16 +35,23 @@ export function ChatPlay({ model }: { model: ModelRow }) {
     if (answer) bottom.current?.scrollIntoView({ block: "nearest" });
   }, [answer]);
 
-  /** Request an answer to `asked`, which becomes the conversation. */
-  const ask = async (asked: Turn[]) => {
+  /** Request an answer to `conversation`; whether it was requested. */
+  const ask = (conversation: Turn[]): boolean => {
     let fields: Record<string, unknown>;
     try {
       fields = fieldsOf(parameters);
     } catch {
-      request.setError(new ApiError(400, "The tools are not valid JSON."));
-      return;
+      request.setError(undefined);
+      setInvalid(new ApiError(400, "The tools are not valid JSON."));
+      return false;
     }
-    setTurns(asked);
+    setInvalid(undefined);
+    void answerOf(conversation, fields);
+    return true;
+  };
+
+  const answerOf = async (conversation: Turn[], fields: Record<string, unknown>) => {
+    setTurns(conversation);
     setAnswer(EMPTY);
     const system: Message[] = parameters.system.trim() ? [{ role: "system", content: parameters.system }] : [];
     const signal = request.begin();
@@ -50,28 +59,28 @@ export function ChatPlay({ model }: { model: ModelRow }) {
     let cut: string | undefined;
     let complete = false;
     try {
-      for await (got of answerTo(model.id, [...system, ...asked.map((one) => one.message)], fields, signal)) {
+      for await (got of answerTo(model.id, [...system, ...conversation.map((one) => one.message)], fields, signal)) {
         setAnswer(got);
       }
       complete = true;
     } catch (problem) {
       if (signal.aborted) cut = "stopped";
       else request.setError(problem instanceof ApiError ? problem : new ApiError(0, String(problem)));
-      if (!signal.aborted && (got.text || got.calls.length)) cut = "broken off";
+      if (!signal.aborted && (got.text || got.calls.length)) cut = "interrupted";
     } finally {
       request.end();
       setAnswer(undefined);
     }
-    if (complete || got.text || got.reasoning || got.calls.length) setTurns([...asked, turnOf(got, cut)]);
+    if (complete || got.text || got.reasoning || got.calls.length) setTurns([...conversation, turnOf(got, cut)]);
   };
 
   const send = () => {
     if (request.running || (!typed.trim() && images.length === 0)) return;
     const parts: Part[] = images.map((url) => ({ type: "image_url", image_url: { url } }));
     const content = parts.length ? [...parts, { type: "text" as const, text: typed }] : typed;
+    if (!ask([...turns, { message: { role: "user", content } }])) return;
     setTyped("");
     setImages([]);
-    void ask([...turns, { message: { role: "user", content } }]);
   };
   const onKey = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -80,6 +89,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
   };
   const clear = () => {
     setTurns([]);
+    setInvalid(undefined);
     request.setError(undefined);
   };
   return (
@@ -96,6 +106,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
       <p class="sr-only" role="status">
         {request.running ? "The answer is being generated." : turns.at(-1)?.message.role === "assistant" ? "The answer is complete." : ""}
       </p>
+      <Problem error={invalid} />
       <Problem error={request.error} retry={() => void ask(withoutAnswer(turns))} />
       {pending.length > 0 && !request.running && (
         <ToolResults calls={pending} send={(messages) => void ask([...turns, ...messages.map((message) => ({ message }))])} />
@@ -112,7 +123,7 @@ export function ChatPlay({ model }: { model: ModelRow }) {
           <textarea
             rows={3}
             value={typed}
-            placeholder="Enter sends, Shift+Enter begins a line"
+            placeholder="Enter to send, Shift+Enter for a new line"
             onInput={(event) => setTyped(event.currentTarget.value)}
             onKeyDown={onKey}
           />

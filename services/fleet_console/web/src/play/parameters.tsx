@@ -77,7 +77,7 @@ export function ParameterForm({ value, change }: { value: Parameters; change: (v
       <Columns>
         {number("temperature", "Temperature", 0, 2)}
         {number("topP", "Top p", 0, 1)}
-        {number("maxTokens", "Most tokens", 1, undefined, "1")}
+        {number("maxTokens", "Max tokens", 1, undefined, "1")}
         {number("seed", "Seed", 0, undefined, "1")}
       </Columns>
       <label>

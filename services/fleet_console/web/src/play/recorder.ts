@@ -5,6 +5,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 /** `done` gets the recording, `failed` why there is none. */
 export function useRecorder(done: (recording: Blob) => void, failed: (text: string) => void) {
   const [recording, setRecording] = useState(false);
+  const finish = useRef(done);
+  finish.current = done;
   const running = useRef<MediaRecorder | null>(null);
   // While the browser requests the permission: neither a second click nor a page that was left
   // meanwhile may start a recording.
@@ -50,7 +52,7 @@ export function useRecorder(done: (recording: Blob) => void, failed: (text: stri
       release(stream);
       if (gone.current) return;
       setRecording(false);
-      done(new Blob(pieces, { type: made.mimeType }));
+      finish.current(new Blob(pieces, { type: made.mimeType }));
     };
     made.start();
     return made;

@@ -30,6 +30,7 @@ export function SpeechPlay({ model }: { model: ModelRow }) {
   const [seconds, setSeconds] = useState(0);
   const request = useRequest();
   const choose = (chosen: Blob) => {
+    request.stop(); // its transcript would be shown with the other recording
     setRecording(chosen);
     setTranscript(undefined);
   };

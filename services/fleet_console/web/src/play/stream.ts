@@ -59,7 +59,7 @@ export async function* answerTo(
     else continue;
     yield answer;
   }
-  if (!complete) throw new ApiError(0, "The stream ended before its end.");
+  if (!complete) throw new ApiError(0, "The stream ended early.");
 }
 
 function parsed(data: string): Chunk {
