@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,9 @@ def logs(
     """Print the log of a model, from the folder `run` of the fleet."""
     tolerant_streams()
     with errors("logs"):
-        files = log_files(folder_of(port), model)
+        folder = folder_of(port)
         try:
-            for line in printed(files, lines, follow=follow):
+            for line in printed(lambda: log_files(folder, model), lines, follow=follow):
                 print(safe(line), flush=True)
         except KeyboardInterrupt:
             return
@@ -64,30 +65,39 @@ def log_files(folder: Path, model: str) -> list[Path]:
 
 
 def printed(
-    files: Sequence[Path],
+    find: Callable[[], Sequence[Path]],
     number: int,
     *,
     follow: bool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """The last `number` lines of each file, then with `follow` those that are added; of several
-    files with the name of the server."""
-    places = dict.fromkeys(files, 0)
+    """The last `number` lines of each file that `find` returns, then with `follow` those that are
+    added, also in files of servers that start later; of several files with the name of the server.
+
+    Raises what `find` raises at first.
+    """
+    files = list(find())
+    places: dict[Path, int] = {}
     for path in files:
-        prefix = f"{path.stem} | " if len(files) > 1 else ""
         tail, places[path] = last_lines(path, number)
-        yield from (prefix + line for line in tail)
-    rest = dict.fromkeys(files, b"")
+        yield from (_prefix(path, files) + line for line in tail)
+    rest: dict[Path, bytes] = {}
     while follow:
         sleep(FOLLOW_SECONDS)
+        with suppress(ValueError):  # while the routes are replaced, or after the end of the fleet
+            files += [path for path in find() if path not in places]
         for path in files:
-            prefix = f"{path.stem} | " if len(files) > 1 else ""
-            begin, data = added(path, places[path])
-            if begin < places[path]:
+            begin, data = added(path, places.get(path, 0))
+            if begin < places.get(path, 0):
                 rest[path] = b""
             places[path] = begin + len(data)
-            *whole, rest[path] = (rest[path] + data).split(b"\n")
+            *whole, rest[path] = (rest.get(path, b"") + data).split(b"\n")
+            prefix = _prefix(path, files)
             yield from (prefix + line.decode("utf-8", "replace") for line in whole)
+
+
+def _prefix(path: Path, files: Sequence[Path]) -> str:
+    return f"{path.stem} | " if len(files) > 1 else ""
 
 
 def last_lines(path: Path, number: int) -> tuple[list[str], int]:

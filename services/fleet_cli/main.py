@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from fleet_contract.installation import install_command
+from fleet_contract.names import LABEL_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,14 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "chat": Subcommand("fleet_cli.client.chat:app", "chat with a model of a running fleet"),
     "embed": Subcommand("fleet_cli.client.embed:app", "embed texts, or compare them"),
     "transcribe": Subcommand("fleet_cli.client.transcribe:app", "print the text of a recording"),
-    "doctor": Subcommand("fleet_cli.doctor.command:app", "find what prevents a fleet", "server"),
+    "doctor": Subcommand("fleet_cli.doctor.command:app", "check what would prevent `up`", "server"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
 }
 
 ABSENT = {
     "speak": "no engine generates speech; `transcribe` prints the text of a recording",
 }
-"""Commands that users expect of a model server, and why there are none."""
+"""Commands that other model servers have, and why they are missing here."""
 USAGE_STATUS = 2
 COMPLETE_VARIABLE = "_MODELFLEET_COMPLETE"
 """What the shell's completion sets; named by typer for the program."""
@@ -104,6 +105,11 @@ def kubectl() -> None:
     from fleet_cli.cluster.options import ENV_CLUSTER
 
     os.environ.setdefault(ENV_CLUSTER, "1")
+    if sys.argv[1:2] == ["logs"] and os.environ[ENV_CLUSTER] == "1":
+        # Its -n is not a namespace but the number of lines.
+        print(f"kubectl modelfleet logs: use `kubectl logs -l {LABEL_MODEL}=NAME`.",
+              file=sys.stderr)  # fmt: skip
+        sys.exit(USAGE_STATUS)
     main()
 
 

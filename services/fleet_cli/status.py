@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
+Read = Callable[["tuple[float, Counters] | None"], tuple[list[Row], Counters]]
+"""Reads the rows; with the counters of the last reading and their time, also the rates."""
+
 TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 2.0
 
@@ -69,15 +72,10 @@ def status(
         with errors("status"), suppress(KeyboardInterrupt):
             show_cluster(place, output, watch=watch)
         return
-    before: tuple[float, Counters] | None = None
     with connected("status", base_url, api_key_env) as read_rows:
-        while True:
-            found, now = read_rows(before)
-            show(found, output, again=before is not None)
-            if not watch:
-                return
-            before = (time.monotonic(), now)
-            time.sleep(WATCH_SECONDS)
+        times = None if watch else 1
+        for number, found in enumerate(updates(read_rows, WATCH_SECONDS, times, warn("status"))):
+            show(found, output, again=number > 0)
 
 
 def show_cluster(place: Place, output: Output, *, watch: bool) -> None:
@@ -86,15 +84,22 @@ def show_cluster(place: Place, output: Output, *, watch: bool) -> None:
     from fleet_cli.cluster.session import Session, run
     from fleet_cli.cluster.status import Before
     from fleet_cli.cluster.status import read as read_cluster
+    from fleet_kube.errors import KubeError
 
     async def work(session: Session) -> None:
         before: Before | None = None
-        reported = ""
+        failed = warn("status")
         while True:
-            found, now, problem = await read_cluster(session, before)
-            if problem and problem != reported:
-                reported = problem
-                complain("status", ValueError(f"some figures are unknown: {problem}"))
+            try:
+                found, now, problem = await read_cluster(session, before)
+            except KubeError as error:
+                if before is None:
+                    raise
+                failed(f"cluster: {error}")
+                await asyncio.sleep(WATCH_SECONDS)
+                continue
+            if problem:
+                failed(f"some figures are unknown: {problem}")
             show(found, output, again=before is not None, columns=FIELDS)
             if not watch:
                 return
@@ -104,10 +109,48 @@ def show_cluster(place: Place, output: Output, *, watch: bool) -> None:
     run(place, work)
 
 
+def warn(command: str) -> Callable[[str], None]:
+    """Prints each reason to standard error, the same one in a row once."""
+    last = ""
+
+    def failed(reason: str) -> None:
+        nonlocal last
+        if reason != last:
+            last = reason
+            complain(command, ValueError(reason))
+
+    return failed
+
+
+def updates(
+    read: Read, seconds: float, times: int | None, failed: Callable[[str], None]
+) -> Iterator[list[Row]]:
+    """Rows every `seconds`, `times` in all or without end: then `failed` gets the reason of a
+    reading that fails after the first one, which is repeated.
+
+    Raises httpx.HTTPError and ValueError.
+    """
+    import httpx
+
+    before: tuple[float, Counters] | None = None
+    number = 0
+    while times is None or number < times:
+        if number:
+            time.sleep(seconds)
+        number += 1
+        try:
+            found, now = read(before)
+        except (httpx.HTTPError, ValueError) as error:
+            if before is None or times is not None:
+                raise
+            failed(reason_of(error))
+            continue
+        before = (time.monotonic(), now)
+        yield found
+
+
 @contextmanager
-def connected(
-    command: str, base_url: str, api_key_env: str
-) -> Iterator[Callable[[tuple[float, Counters] | None], tuple[list[Row], Counters]]]:
+def connected(command: str, base_url: str, api_key_env: str) -> Iterator[Read]:
     """`read` of a router; an error or Ctrl-C ends the block, an error with a message and status
     1."""
     import httpx
@@ -122,15 +165,22 @@ def connected(
         ) as client:
             yield partial(read, client)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        reason = str(error)
-        if isinstance(error, httpx.HTTPStatusError):
-            reason = f"{error.request.url.path} responded with {error.response.status_code}"
-            if error.response.status_code in (401, 403):
-                reason += f"; set an API key in the variable {api_key_env}"
+        reason = reason_of(error)
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403):
+            reason += f"; set an API key in the variable {api_key_env}"
         typer.echo(f"modelfleet {command}: {base_url}: {reason}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         return
+
+
+def reason_of(error: Exception) -> str:
+    """Why a router could not be read."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{error.request.url.path} responded with {error.response.status_code}"
+    return str(error) or type(error).__name__
 
 
 def read(client: httpx.Client, before: tuple[float, Counters] | None) -> tuple[list[Row], Counters]:

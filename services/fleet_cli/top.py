@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleet_cli.client.options import KEY_ENV, LOCAL, BaseUrl, KeyEnv
 from fleet_cli.client.output import new_table
-from fleet_cli.status import connected
-from fleet_cli.status_rows import COLUMNS, UNKNOWN, Counters, Row
+from fleet_cli.status import Read, connected, updates, warn
+from fleet_cli.status_rows import COLUMNS, UNKNOWN, Row
 from fleet_contract.safe_text import printable
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ app = typer.Typer(add_completion=False)
 NUMBERS = ("in_flight", "held", "tokens_per_second", "memory_bytes", "cost")
 STYLES = {"ready": "green", "failed": "red", "unavailable": "red", "conflict": "red",
           "scaled_to_zero": "dim", "stopped": "dim"}  # fmt: skip
-Read = Callable[[tuple[float, Counters] | None], tuple[list[Row], Counters]]
 
 
 @app.command()
@@ -80,7 +78,7 @@ def totals(rows: Sequence[Row]) -> str:
 
 def lines(read: Read, seconds: float, times: int | None) -> None:
     """Print updates as text."""
-    for rows in _updates(read, seconds, times):
+    for rows in updates(read, seconds, times, warn("top")):
         for row in busiest_first(rows):
             print("\t".join(row.cells()))
         print(flush=True)
@@ -91,28 +89,22 @@ def live(read: Read, seconds: float, times: int | None) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False, screen=True) as screen:
-        for rows in _updates(read, seconds, times):
+        shown: list[Row] = []
+
+        def failed(reason: str) -> None:
+            screen.update(view(shown, reason), refresh=True)
+
+        for rows in updates(read, seconds, times, failed):
+            shown = rows
             screen.update(view(rows), refresh=True)
 
 
-def view(rows: Sequence[Row]) -> RenderableType:
-    """A table, with the totals above it."""
+def view(rows: Sequence[Row], problem: str = "") -> RenderableType:
+    """A table, with the totals above it, and why the rows are not the present ones."""
     from rich.console import Group
     from rich.text import Text
 
     table = new_table(COLUMNS, right=NUMBERS)
     for row in busiest_first(rows):
         table.add_row(*map(Text, row.cells()), style=STYLES.get(row.state, "yellow"))
-    return Group(Text(totals(rows)), Text(), table)
-
-
-def _updates(read: Read, seconds: float, times: int | None) -> Iterator[list[Row]]:
-    before: tuple[float, Counters] | None = None
-    number = 0
-    while times is None or number < times:
-        if before is not None:
-            time.sleep(seconds)
-        rows, counters = read(before)
-        before = (time.monotonic(), counters)
-        number += 1
-        yield rows
+    return Group(Text(totals(rows)), Text(printable(problem), style="red"), table)

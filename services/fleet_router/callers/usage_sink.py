@@ -133,7 +133,7 @@ class UsageSink:
             self._failed(str(error) or type(error).__name__)
             return False
         if status < 300:
-            self._most, self._failing = BATCH, False
+            self._most, self._failing = min(BATCH, 2 * self._most), False
             self._done(batch, "sent")
             return True
         if status == TOO_LARGE and len(batch) > 1:

@@ -41,7 +41,7 @@ def test_files_of_a_model(folder: Path) -> None:
     ("number", "expected"), [(9, ["router 1", "router 2"]), (1, ["router 2"]), (0, [])]
 )
 def test_last_lines(folder: Path, number: int, expected: list[str]) -> None:
-    assert list(printed([folder / "router.log"], number, follow=False)) == expected
+    assert list(printed(lambda: [folder / "router.log"], number, follow=False)) == expected
 
 
 def test_following_files(folder: Path) -> None:
@@ -52,8 +52,18 @@ def test_following_files(folder: Path) -> None:
             file.write("te\nnext\n")
 
     steps = iter([append, lambda: files[1].write_text("cut\n"), files[1].unlink])
-    lines = printed(files, 1, follow=True, sleep=lambda seconds: next(steps)() and None)
+    lines = printed(lambda: log_files(folder, "acme/two"), 1, follow=True, sleep=lambda seconds: next(steps)() and None)
     assert [next(lines) for _ in range(5)] == [
         "acme--two-1 | acme--two-1 2", "acme--two-2 | acme--two-2 2",
         "acme--two-1 | acme--two-1 not complete", "acme--two-1 | next", "acme--two-2 | cut",
     ]  # fmt: skip
+
+
+def test_servers_that_start_later_are_followed(folder: Path) -> None:
+    later = folder / "acme--chat-2.log"
+    steps = iter([lambda: later.write_text("ready\n"), (folder / "routes.json").unlink])
+    lines = printed(lambda: log_files(folder, "chat"), 1, follow=True,
+                    sleep=lambda seconds: next(steps)() and None)  # fmt: skip
+    assert [next(lines), next(lines)] == ["acme--chat 2", "acme--chat-2 | ready"]
+    with pytest.raises(RuntimeError):  # the routes are gone, and there is no further step
+        next(lines)

@@ -64,3 +64,14 @@ def test_the_kubectl_plugin_uses_the_cluster(
         command.kubectl()
     assert ended.value.code == 1
     assert "not a usable kubeconfig" in capsys.readouterr().err
+
+
+def test_the_kubectl_plugin_has_no_logs_of_a_local_fleet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kubectl-modelfleet", "logs", "chat", "-n", "team"])
+    monkeypatch.setenv(ENV_CLUSTER, "1")
+    with pytest.raises(SystemExit) as ended:
+        command.kubectl()
+    assert ended.value.code == 2
+    assert "kubectl logs -l modelfleet.dev/inferencemodel=NAME" in capsys.readouterr().err

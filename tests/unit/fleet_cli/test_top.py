@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import httpx
+import pytest
 from rich.console import Console
 
-from fleet_cli.status_rows import Row
+from fleet_cli.status import updates
+from fleet_cli.status_rows import Counters, Row
 from fleet_cli.top import busiest_first, totals, view
 
 ROW = Row("a", "chat", "ready", "openvino", "cpu", 0, 0, 0.0, 1 << 20)
@@ -42,3 +45,38 @@ def test_the_view_has_all_of_it() -> None:
     assert shown.startswith("2 of 4 models ready")
     for text in ("busy", "scaled_to_zero", "loading, 3 s", "12.5"):
         assert text in shown
+
+
+def test_a_reading_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    readings = iter([ROWS, httpx.ConnectError("refused"), ValueError("no router"), ROWS[:1]])
+    reasons: list[str] = []
+
+    def read(before: object) -> tuple[list[Row], Counters]:
+        found = next(readings)
+        if isinstance(found, Exception):
+            raise found
+        return found, Counters()
+
+    found = updates(read, 1.0, None, reasons.append)
+    assert [next(found), next(found)] == [ROWS, ROWS[:1]]
+    assert reasons == ["refused", "no router"]
+    screen = io.StringIO()
+    Console(file=screen, width=140).print(view(ROWS, "refused"))
+    assert "refused" in screen.getvalue()
+
+
+@pytest.mark.parametrize(("before", "times"), [([], None), ([ROWS], 3)])
+def test_the_first_reading_and_a_number_of_them_do_not_fail_silently(
+    monkeypatch: pytest.MonkeyPatch, before: list[list[Row]], times: int | None
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    readings = iter(before)
+
+    def read(last: object) -> tuple[list[Row], Counters]:
+        for found in readings:
+            return found, Counters()
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(httpx.ConnectError):
+        list(updates(read, 1.0, times, lambda reason: None))
