@@ -24,7 +24,7 @@ from fleet_local.demand.supervisor import Actions, Supervisor
 from fleet_local.errors import StartError
 from fleet_local.output.console import Console
 from fleet_local.output.log_output import LogFile, LogOutput, LogTerminal
-from fleet_local.output.table import ASLEEP, FAILED, STOPPED, ServerRow, row
+from fleet_local.output.table import FAILED, SCALED_TO_ZERO, STOPPED, ServerRow, row
 from fleet_local.processes import ports
 from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline
@@ -277,7 +277,7 @@ class Fleet:
         start = Start(
             member.cold_seconds, member.progress, None if left is None else float(round(left))
         )
-        if member.state in (State.ASLEEP, State.STOPPING):
+        if member.state in (State.SCALED_TO_ZERO, State.STOPPING):
             phase = Phase.FAILED if member.failure else Phase.SCALED_TO_ZERO
             return RouteEntry(self._held(spec), {}, phase, member.failure, start)
         if member.state is State.STARTING and self._is_running:
@@ -299,8 +299,8 @@ class Fleet:
         member = self.members.get(spec.model)
         if member is None:
             return [row(spec, [{"id": spec.model, "state": STOPPED}], "", None)]
-        if member.state is State.ASLEEP:
-            state = FAILED if member.failure else ASLEEP
+        if member.state is State.SCALED_TO_ZERO:
+            state = FAILED if member.failure else SCALED_TO_ZERO
             return [row(spec, [{"id": spec.model, "state": state}], "", None)]
         return [await self._row(spec, server) for server in member.services]
 

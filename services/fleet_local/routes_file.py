@@ -17,8 +17,8 @@ from fleet_contract.status import Phase
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is known of a model's start: the duration of the last one in seconds, what a start is
-    at, and the seconds until it ends, as far as they can be estimated."""
+    """What is known of a model's start: the duration of the last one in seconds, the progress of
+    its start or stop, and the estimated seconds until it is ready."""
 
     cold_seconds: float | None = None
     progress: str = ""

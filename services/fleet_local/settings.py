@@ -36,7 +36,7 @@ class UpSettings:
     has_keys: bool = False
     """Whether the router requires API keys."""
     on_demand: bool = False
-    """Whether models start at their first request, whatever fits into the budget."""
+    """Whether models start at their first request, even if they fit into the budget."""
 
     @property
     def folder(self) -> Path:

@@ -38,10 +38,10 @@ def adopt(
         Path, typer.Option("--output", "-o", help="File to write; it must not exist.")
     ] = Path("adopted.yaml"),
 ) -> None:
-    """Write InferenceModel manifests of the models that another tool holds, for `modelfleet up -f`.
+    """Write InferenceModel manifests for another tool's models, for `modelfleet up -f`.
 
     Weights are used where they are: nothing is copied. Files whose names do not show their format
-    are linked in a folder beside the manifests.
+    are linked in a folder next to the manifests.
     """
     with usage_errors("adopt"):
         report = checked(read(tool, place))

@@ -81,7 +81,7 @@ def reason_of(status: Json) -> str:
     if status.get("phase") == "Ready":
         return ""
     ready = condition(status, "Ready")
-    reason = status.get("reason") or ready.get("reason") or "the operator has not seen it"
+    reason = status.get("reason") or ready.get("reason") or "the operator has not processed it yet"
     message = ready.get("message") or ""
     return f"{reason}: {message}" if message else str(reason)
 

@@ -1,1 +1,1 @@
-"""`modelfleet doctor`: what on this machine stands in the way of a fleet, with remedies."""
+"""`modelfleet doctor`: checks whether this machine can run a fleet, with remedies."""

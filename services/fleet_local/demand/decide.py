@@ -24,7 +24,7 @@ would otherwise keep all others from starting once a single request waits for it
 class State(StrEnum):
     """What the servers of a model do."""
 
-    ASLEEP = "asleep"
+    SCALED_TO_ZERO = "scaled_to_zero"
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
@@ -32,12 +32,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model as the decision sees it.
+    """The inputs of the decision about a model.
 
     `size` is the memory in bytes that it takes, or would take. `idle_seconds` is the time since its
     last request or since it is ready, `idle_limit` is `scaleToZeroAfter`, `yields_after` is
-    `yieldsAfter`, `waits` is how long requests have waited for it, None if none do; `stays` is how
-    long it does not yield to models of its own priority yet; all in seconds.
+    `yieldsAfter`, `waits` is how long requests have waited for it, None if none do; `kept_seconds`
+    is how long it does not yield to models of its own priority yet; all in seconds.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Candidate:
     idle_limit: float | None = None
     waits: float | None = None
     yields_after: float = 0.0
-    stays: float = 0.0
+    kept_seconds: float = 0.0
 
     @property
     def takes_memory(self) -> bool:
         """Also while it stops: until its processes have ended."""
-        return self.state is not State.ASLEEP
+        return self.state is not State.SCALED_TO_ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,10 @@ def seconds_to_room(model: Candidate, models: Iterable[Candidate], budget: int) 
     if free >= model.size:
         return 0.0
     yielding = [each for each in others if _may_yield(each, model.priority)]
-    for each in sorted(yielding, key=lambda one: _stays(one, model.priority)):
+    for each in sorted(yielding, key=lambda one: _seconds_until_yield(one, model.priority)):
         free += each.size
         if free >= model.size:
-            return _stays(each, model.priority)
+            return _seconds_until_yield(each, model.priority)
     return None
 
 
@@ -129,7 +129,7 @@ class _Round:
         for each in self._models:
             limit = each.idle_limit
             if _is_idle(each) and limit is not None and each.idle_seconds >= limit:
-                self._let_go(each)
+                self._stop_model(each)
         self._shrink()
         start, waiting, too_big = [], [], []
         for each in self._wanted():
@@ -144,12 +144,14 @@ class _Round:
         return Decision(tuple(start), tuple(self._stop), tuple(waiting), tuple(too_big))
 
     def _wanted(self) -> list[Candidate]:
-        asleep = [
-            each for each in self._models if each.state is State.ASLEEP and each.waits is not None
+        stopped = [
+            each
+            for each in self._models
+            if each.state is State.SCALED_TO_ZERO and each.waits is not None
         ]
-        return sorted(asleep, key=lambda one: (-one.priority, -(one.waits or 0.0)))
+        return sorted(stopped, key=lambda one: (-one.priority, -(one.waits or 0.0)))
 
-    def _let_go(self, model: Candidate) -> None:
+    def _stop_model(self, model: Candidate) -> None:
         self._stop[model.name] = model
         self._pool += model.size
 
@@ -163,7 +165,7 @@ class _Round:
         for victim in self._victims(None):
             if self._pool >= 0 or running < 2:
                 return
-            self._let_go(victim)
+            self._stop_model(victim)
             running -= 1
 
     def _make_room(self, model: Candidate) -> None:
@@ -183,7 +185,7 @@ class _Round:
             if self._pool + _sum(chosen) - victim.size >= model.size:
                 chosen.remove(victim)  # those chosen after it free enough
         for victim in chosen:
-            self._let_go(victim)
+            self._stop_model(victim)
         self._pool -= model.size
         self._free = min(self._free, self._pool)
 
@@ -194,7 +196,7 @@ class _Round:
             for each in self._models
             if each.name not in self._stop
             and _may_yield(each, priority)
-            and not _stays(each, priority)
+            and not _seconds_until_yield(each, priority)
         ]
         return sorted(found, key=lambda one: (one.priority, -one.idle_seconds))
 
@@ -209,12 +211,12 @@ def _may_yield(model: Candidate, priority: int | None) -> bool:
     return may and _is_idle(model) and not model.pinned
 
 
-def _stays(model: Candidate, priority: int | None) -> float:
+def _seconds_until_yield(model: Candidate, priority: int | None) -> float:
     """Seconds until an idle model yields to models of `priority`: until it was idle for its
     `yieldsAfter`, and to equals until it has served for a while."""
     if priority is None:
         return 0.0
-    resident = model.stays if model.priority == priority else 0.0
+    resident = model.kept_seconds if model.priority == priority else 0.0
     return max(0.0, model.yields_after - model.idle_seconds, resident)
 
 

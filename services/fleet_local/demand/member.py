@@ -30,12 +30,12 @@ MOST_RESIDENT_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
 """How long the reason of a refused order is shown."""
 SETTLE_SECONDS = 0.5
-"""Requests that ended this shortly after a model fell asleep were served by it."""
+"""Requests that ended this shortly after a model was scaled to zero were served by it."""
 
 
 class Member:
-    """`spec` is the model as its servers see it. Times are those of `clock`, monotonic seconds, and
-    for `wakeAt` those of `wall`, Unix time."""
+    """`spec` has the settings that the servers apply. Times are those of `clock`, monotonic
+    seconds, and for `wakeAt` those of `wall`, Unix time."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Member:
         """Bytes of all its servers; measured or estimated, 0 before the weights are on disk."""
         self.peak = 0
         """Bytes of the largest of its servers since they were started."""
-        self.state = State.ASLEEP
+        self.state = State.SCALED_TO_ZERO
         self.cold_seconds: float | None = None
         self.weights: progress.WeightsProgress | None = None
         """While they are fetched or converted."""
@@ -98,7 +98,7 @@ class Member:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a request waits for it, or did shortly ago."""
+        """Whether a request waits for it, or did recently."""
         return self._wanted_since is not None
 
     def note(self, load: ReportedLoad | None, fallback_of: Sequence[ReportedLoad]) -> None:
@@ -111,11 +111,11 @@ class Member:
         if self.failure and now >= self._failed_until:
             self.failure = ""
         self._follow_schedule(now)
-        if self.state is State.ASLEEP:
+        if self.state is State.SCALED_TO_ZERO:
             self._is_to_unload = False
         came = now - own.idle_seconds > self._since + SETTLE_SECONDS
         recent = self._is_to_load or (came and own.idle_seconds < WANTED_SECONDS)
-        if self.state is not State.ASLEEP or self.failure or not (own.in_flight or recent):
+        if self.state is not State.SCALED_TO_ZERO or self.failure or not (own.in_flight or recent):
             self._wanted_since, self.waits_for_memory = None, False
         elif self._wanted_since is None:
             self._wanted_since = now
@@ -126,11 +126,11 @@ class Member:
         if self._wake_at is None or wall < self._wake_at:
             return
         self._wake_at = next_wake(self.spec.wake_at, wall)
-        self._is_to_load = self._is_to_load or self.state in (State.ASLEEP, State.STOPPING)
+        self._is_to_load = self._is_to_load or self.state in (State.SCALED_TO_ZERO, State.STOPPING)
         self._last_used = now
 
     def candidate(self) -> Candidate:
-        """The model as the decision sees it."""
+        """The inputs of the decision."""
         now = self._clock()
         waits = None
         if self._wanted_since is not None and self.prepared is not None:
@@ -139,10 +139,10 @@ class Member:
         return Candidate(
             self.spec.model, self.state, self.size, self.spec.priority, self.pinned, self._busy,
             now - self._last_used, None if limit is None else float(limit), waits,
-            float(self.spec.yields_after or 0), self._stays(now),
+            float(self.spec.yields_after or 0), self._kept_seconds(now),
         )  # fmt: skip
 
-    def _stays(self, now: float) -> float:
+    def _kept_seconds(self, now: float) -> float:
         """Seconds until it yields its memory to models of its priority."""
         if self.state is not State.READY or self.cold_seconds is None or self._is_to_unload:
             return 0.0
@@ -151,7 +151,7 @@ class Member:
 
     @property
     def progress(self) -> str:
-        """What its start or its stop is at, "" if there is none."""
+        """The progress of its start or stop, "" if there is none."""
         if self.weights is not None:
             return self.weights.text
         if self.state is State.STARTING:
@@ -182,7 +182,7 @@ class Member:
 
     def load(self) -> None:
         """Start it as for a request, also after a failure."""
-        self._is_to_load = self.state in (State.ASLEEP, State.STOPPING)
+        self._is_to_load = self.state in (State.SCALED_TO_ZERO, State.STOPPING)
         self._is_to_unload = False
         self.failure = ""
 
@@ -266,7 +266,7 @@ class Member:
         """End the servers, by force after `grace` seconds."""
         ending = (*self.services, *self.leaving)
         await asyncio.gather(*(self.end(service, grace) for service in ending))
-        self.state = State.ASLEEP
+        self.state = State.SCALED_TO_ZERO
         self._since = self._clock()
 
     def _supervision_ended(self, name: str) -> None:

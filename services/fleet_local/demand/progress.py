@@ -1,4 +1,4 @@
-"""What the start of a model is at, as one line for the requests that wait for it."""
+"""The progress of a start, as one line for the requests that wait for it."""
 
 from __future__ import annotations
 

@@ -39,14 +39,14 @@ class Scaling:
         wait for: the member changes at once, so that the orders and starts of the same moment see
         the servers and their memory. Servers end once their requests have, `requestTimeout` later
         at the latest."""
-        if servers == len(member.services) and member.state is not State.ASLEEP:
+        if servers == len(member.services) and member.state is not State.SCALED_TO_ZERO:
             return None
         try:
             more = self.make(member.spec, len(member.services) + 1, servers)
-        except Exception as error:  # all models would be without decisions
+        except Exception as error:  # it would end the supervisor's loop
             self._not_scaled(member, error)
             return None
-        if member.state is State.ASLEEP:
+        if member.state is State.SCALED_TO_ZERO:
             del member.services[servers:]
             member.services += more
             self.resize(member)
@@ -91,7 +91,7 @@ class Scaling:
                 member.add(member.growing.pop(0))
                 self.publish()
             self.log(_has(member))
-        except Exception as error:  # nobody awaits this task
+        except Exception as error:  # the exception would be lost
             self._not_scaled(member, error)
         finally:
             rest, member.growing = member.growing, []

@@ -242,11 +242,11 @@ class Supervisor:
 
 def too_big(size: int, room: int, budget: int) -> str:
     """Why a model of `size` bytes cannot start in `room` bytes of the budget."""
-    beside = f", of which pinned models leave {memory.text(max(room, 0))}" if room < budget else ""
-    return (
-        f"needs about {memory.text(size)} of memory, and {memory.SETTING} is"
-        f" {memory.text(budget)}{beside}"
-    )
+    needed, whole = f"needs about {memory.text(size)} of memory", memory.text(budget)
+    if room >= budget:
+        return f"{needed}, and {memory.SETTING} is {whole}"
+    left = memory.text(max(room, 0))
+    return f"{needed}; pinned models leave {left} of {memory.SETTING} ({whole})"
 
 
 def _unexpected(error: Exception) -> StartError:

@@ -20,7 +20,7 @@ NUMBER_WIDTH = 7
 """Of "seconds"; the head of a column wraps between words."""
 UNKNOWN = "unknown"
 STOPPED = "stopped"
-ASLEEP = "scaled_to_zero"
+SCALED_TO_ZERO = "scaled_to_zero"
 FAILED = "failed"
 UNAVAILABLE = (STOPPED, FAILED)
 

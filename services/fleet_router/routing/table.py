@@ -64,9 +64,9 @@ class Route:
 
     `upstream_model` is the model's id at its servers, if different. `phase` and `reason` are those
     of the resource, in local mode of a model without servers; `cold_seconds` is the duration of the
-    last start, `progress` what a start is at ("" if unknown), `seconds_left` the estimated time
-    until its end, `ready_at` the Unix time at which a model that waits for others to yield may be
-    ready. A model that is not `served`, because another has its id, is known by its aliases only.
+    last start, `progress` that of a start or stop ("" if unknown), `seconds_left` the estimated
+    time until its end, `ready_at` the Unix time at which a model that waits for others to yield may
+    be ready. One that is not `served`, because another has its id, is known by its aliases only.
     """
 
     spec: ModelSpec
@@ -90,8 +90,8 @@ class Route:
         """Whether the model has no servers on purpose, whatever its phase. Without a cluster
         nothing would raise `replicas: 0`, except for a model that starts on demand."""
         spec = self.spec
-        asleep = self.origin is None and spec.replicas == 0 and not spec.is_on_demand
-        return spec.stopped or asleep
+        never_starts = self.origin is None and spec.replicas == 0 and not spec.is_on_demand
+        return spec.stopped or never_starts
 
     @property
     def names(self) -> tuple[str, ...]:

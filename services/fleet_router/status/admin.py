@@ -33,7 +33,7 @@ from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.responses import json_response
 
 HEALTH_SECONDS = 1.0
-"""How long the states of the models at /health are kept: every query asks all servers."""
+"""How long the states of the models at /health are kept: every query is sent to all servers."""
 
 
 class Admin:

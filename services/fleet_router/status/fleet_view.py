@@ -29,7 +29,7 @@ ENTRY_READY_SECONDS = 15.0
 READY = ServerPhase.READY.value
 
 Details = Callable[[Origin], Mapping[str, Any] | None]
-"""What a source knows of a resource besides its route: `conditions`, `coldStart`, `weights`
+"""Details of a resource that its route lacks: `conditions`, `coldStart`, `weights`
 and `ready`, as in the status of an InferenceModel."""
 
 

@@ -52,7 +52,12 @@ def test_following_files(folder: Path) -> None:
             file.write("te\nnext\n")
 
     steps = iter([append, lambda: files[1].write_text("cut\n"), files[1].unlink])
-    lines = printed(lambda: log_files(folder, "acme/two"), 1, follow=True, sleep=lambda seconds: next(steps)() and None)
+    lines = printed(
+        lambda: log_files(folder, "acme/two"),
+        1,
+        follow=True,
+        sleep=lambda seconds: next(steps)() and None,
+    )
     assert [next(lines) for _ in range(5)] == [
         "acme--two-1 | acme--two-1 2", "acme--two-2 | acme--two-2 2",
         "acme--two-1 | acme--two-1 not complete", "acme--two-1 | next", "acme--two-2 | cut",

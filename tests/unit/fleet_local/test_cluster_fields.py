@@ -18,9 +18,9 @@ HONOURED = frozenset({
     "model", "aliases", "task", "engine", "handler", "device", "dtype", "source", "sha256",
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
-    "replicas", "stopped", "min_replicas", "max_replicas", "routing", "fallback", "env", "remote", "quantization",
-    "prompts", "traffic", "s3", "adapters", "speculative", "scale_to_zero_after", "priority",
-    "yields_after", "wake_at", "price",
+    "replicas", "stopped", "min_replicas", "max_replicas", "routing", "fallback", "env", "remote",
+    "quantization", "prompts", "traffic", "s3", "adapters", "speculative", "scale_to_zero_after",
+    "priority", "yields_after", "wake_at", "price",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
 

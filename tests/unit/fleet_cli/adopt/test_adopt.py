@@ -157,7 +157,7 @@ models:
   continued:
     cmd: |
       ${{server}} \\
-        --model ${{folder}}/chat.gguf \\ 
+        --model ${{folder}}/chat.gguf \\{" "}
         --ctx-size 2048
   vectors: {{cmd: "${{server}} --model ${{folder}}/embed.gguf --embeddings"}}
   seeing: {{cmd: "${{server}} -m ${{folder}}/chat.gguf --mmproj ${{folder}}/mmproj.gguf"}}

@@ -54,7 +54,7 @@ def test_a_resource_that_no_operator_has_seen() -> None:
     found = row({"metadata": {"name": "a", "namespace": "b"}, "spec": {}}, Loads(), NOW)
     assert isinstance(found, Row)
     assert (found.model, found.state) == ("a", "Pending")
-    assert found.reason == "the operator has not seen it"
+    assert found.reason == "the operator has not processed it yet"
 
 
 def test_the_reason_is_that_of_the_condition() -> None:

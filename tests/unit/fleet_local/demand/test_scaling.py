@@ -81,7 +81,7 @@ async def test_a_model_that_sleeps_starts_with_its_new_number(
     assert fleet.made[0].running
     fleet.orders = [Order("a", 0)]
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero"}
     assert not fleet.made[0].running
     await fleet.pass_time(1, a=1)
     assert len(fleet.members["a"].services) == 2
@@ -152,7 +152,7 @@ async def test_a_model_that_is_woken_meanwhile_starts_with_its_new_number(
     await fleet.pass_time(1, a=1)
     fleet.orders = [Order("a", 0)]
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero"}
     fleet.orders = [Order("a", 2)]
     await fleet.pass_time(1, a=1)
     assert fleet.states() == {"a": "ready"}

@@ -26,10 +26,10 @@ async def test_a_request_starts_a_model_and_the_idlest_yields(
     fleet = machine("a", "b", "c")
     await fleet.pass_time(1, a=1)
     await fleet.pass_time(1, b=1)
-    assert fleet.states() == {"a": "ready", "b": "ready", "c": "asleep"}
+    assert fleet.states() == {"a": "ready", "b": "ready", "c": "scaled_to_zero"}
     await fleet.pass_time(1, c=1)  # stops a
     await fleet.pass_time(1, c=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready", "c": "ready"}
     assert not fleet.processes["a"].running
     assert fleet.lines == [
         "a is ready after 0.0 s", "b is ready after 0.0 s", "a is stopped until a request comes",
@@ -42,11 +42,11 @@ async def test_waiting_for_busy_models(machine: Callable[..., Machine]) -> None:
     await fleet.pass_time(1, a=1)
     for _ in range(5):
         await fleet.pass_time(1, a=1, b=1)
-    assert fleet.states() == {"a": "ready", "b": "asleep"}
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero"}
     assert fleet.members["b"].progress == "waiting for memory of other models"
     await fleet.pass_time(1, b=1)
     await fleet.pass_time(1, b=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
     assert fleet.members["b"].progress == ""
 
 
@@ -84,9 +84,9 @@ async def test_idle_models_sleep_and_wake(machine: Callable[..., Machine]) -> No
     await fleet.pass_time(0.5)
     assert fleet.states() == {"a": "ready", "b": "ready"}
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
     await fleet.pass_time(60)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
     await fleet.pass_time(1, a=1)
     assert fleet.processes["a"].starts == 2
 
@@ -99,22 +99,22 @@ async def test_a_schedule_wakes_a_model_until_it_is_idle(
     fleet = machine("a", "b", "c", a=often, c={"yieldsAfter": 9000})
     await fleet.pass_time(1, b=1)
     await fleet.pass_time(198)
-    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready", "c": "scaled_to_zero"}
     await fleet.pass_time(1)
     assert fleet.states()["a"] == "ready"
     await fleet.pass_time(99)
     assert fleet.states()["a"] == "ready"
     await fleet.pass_time(2)
-    assert fleet.states()["a"] == "asleep"
+    assert fleet.states()["a"] == "scaled_to_zero"
     # At the next time there is no place: it waits for one that may yield.
     await fleet.pass_time(1, c=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready", "c": "ready"}
     await fleet.pass_time(1097, b=1)
     await fleet.pass_time(1, b=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready", "c": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready", "c": "ready"}
     await fleet.pass_time(1)
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "ready", "b": "asleep", "c": "ready"}
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero", "c": "ready"}
 
 
 async def test_a_request_that_was_refused_starts_the_model_too(
@@ -134,14 +134,17 @@ async def test_a_model_that_serves_as_a_fallback_is_busy(
     await fleet.pass_time(1, b=1)
     for _ in range(3):
         await fleet.pass_time(10, a=1)
-        assert fleet.states() == {"a": "asleep", "b": "ready"}
+        assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
 
 
 async def test_a_failed_start_is_not_repeated_at_once(machine: Callable[..., Machine]) -> None:
     fleet = machine("a")
     fleet.processes["a"].failure = StartError("No such class.", "Its log: x")
     await fleet.pass_time(1, a=1)
-    assert (fleet.states(), fleet.members["a"].failure) == ({"a": "asleep"}, "No such class")
+    assert (fleet.states(), fleet.members["a"].failure) == (
+        {"a": "scaled_to_zero"},
+        "No such class",
+    )
     assert fleet.lines == ["a failed to start: No such class. Its log: x"]
     await fleet.pass_time(FAILED_SECONDS / 2, a=1)
     assert fleet.processes["a"].starts == 1
@@ -170,10 +173,10 @@ async def test_other_errors_of_a_start_end_it(
     fleet = machine("a", "b", budget=SIZE)
     fleet.processes["a"].failure = error
     await fleet.pass_time(1, a=1)
-    assert fleet.states() == {"a": "asleep", "b": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "scaled_to_zero"}
     assert fleet.members["a"].failure.startswith(f"{type(error).__name__}: ")
     await fleet.pass_time(1, b=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
 
 
 async def test_routes_that_cannot_be_written_stop_no_model(
@@ -196,7 +199,7 @@ async def test_routes_that_cannot_be_written_stop_no_model(
     assert fleet.states() == {"a": "ready"}
     assert "a is not stopped" in fleet.lines[-1]
     await fleet.pass_time(0)
-    assert fleet.states() == {"a": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero"}
 
 
 async def test_a_model_beyond_the_budget_is_refused(machine: Callable[..., Machine]) -> None:
@@ -215,7 +218,7 @@ async def test_weights_are_fetched_first(machine: Callable[..., Machine]) -> Non
     await fleet.pass_time(1, a=1)
     assert member.progress == "fetching weights 42 %"
     await fleet.pass_time(1, a=1)
-    assert fleet.states() == {"a": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero"}
     fleet.preparing.release.set()
     await fleet.settle()
     await fleet.pass_time(1, a=1)
@@ -252,22 +255,22 @@ async def test_the_measured_peak_counts(machine: Callable[..., Machine]) -> None
     await fleet.supervisor._measure(fleet.members["a"])
     assert fleet.members["a"].size == SIZE + 1
     await fleet.pass_time(1, a=1, b=1)
-    assert fleet.states() == {"a": "ready", "b": "asleep"}
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero"}
 
 
 async def test_orders_to_load_and_unload(machine: Callable[..., Machine]) -> None:
     fleet = machine("a", "b", a={"minReplicas": 1})
     fleet.orders = [Order("a"), Order("b", 0), Order("gone")]
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "ready", "b": "asleep"}
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero"}
     fleet.orders = [Order("a", 0)]
     await fleet.pass_time(1, a=1)
-    assert fleet.states() == {"a": "ready", "b": "asleep"}  # it has a request in flight
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero"}  # it has a request in flight
     await fleet.pass_time(1)
-    assert fleet.states() == {"a": "asleep", "b": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "scaled_to_zero"}
     await fleet.pass_time(1, b=1)
     await fleet.pass_time(1, b=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
     await fleet.pass_time(1, a=1)
     assert fleet.states() == {"a": "ready", "b": "ready"}
 
@@ -284,7 +287,7 @@ async def test_an_order_to_unload_revokes_one_to_load(machine: Callable[..., Mac
     fleet.preparing.release.set()
     await fleet.settle()
     await fleet.pass_time(1)
-    assert (fleet.states(), fleet.processes["a"].starts) == ({"a": "asleep"}, 0)
+    assert (fleet.states(), fleet.processes["a"].starts) == ({"a": "scaled_to_zero"}, 0)
     await fleet.pass_time(1, a=1)
     assert fleet.states() == {"a": "ready"}
 
@@ -315,13 +318,13 @@ async def test_orders_of_the_console_are_followed_while_a_stop_is_confirmed(
     await fleet.pass_time(1, a=1)
     fleet.router_follows = False
     await fleet.pass_time(11)
-    assert fleet.states() == {"a": "stopping", "b": "asleep"}
+    assert fleet.states() == {"a": "stopping", "b": "scaled_to_zero"}
     fleet.console_orders = [Order("b")]
     await until(lambda: not fleet.console_orders)
     fleet.router_follows = True
-    await until(lambda: fleet.states()["a"] == "asleep")
+    await until(lambda: fleet.states()["a"] == "scaled_to_zero")
     await fleet.pass_time(0)
-    assert fleet.states() == {"a": "asleep", "b": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready"}
 
 
 async def test_two_models_of_one_caller_are_not_loaded_in_turns_for_every_request(
@@ -334,7 +337,7 @@ async def test_two_models_of_one_caller_are_not_loaded_in_turns_for_every_reques
     await fleet.pass_time(1, a=1)
     await fleet.pass_time(5, b=1)
     waits = fleet.members["b"]
-    assert fleet.states() == {"a": "ready", "b": "asleep", "urgent": "asleep"}
+    assert fleet.states() == {"a": "ready", "b": "scaled_to_zero", "urgent": "scaled_to_zero"}
     assert (waits.progress, waits.seconds_left) == (
         "waiting for memory of other models, 15 s", 15.0
     )  # fmt: skip
@@ -342,9 +345,9 @@ async def test_two_models_of_one_caller_are_not_loaded_in_turns_for_every_reques
     assert fleet.states()["a"] == "ready"
     await fleet.pass_time(1, b=1)  # stops a
     await fleet.pass_time(0, b=1)
-    assert fleet.states() == {"a": "asleep", "b": "ready", "urgent": "asleep"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "ready", "urgent": "scaled_to_zero"}
     await fleet.pass_time(1, a=1)
     assert fleet.members["a"].seconds_left == 39.0  # 19 for b, and its own start
     await fleet.pass_time(1, urgent=1)  # of a higher priority: b yields at once
     await fleet.pass_time(0, urgent=1)
-    assert fleet.states() == {"a": "asleep", "b": "asleep", "urgent": "ready"}
+    assert fleet.states() == {"a": "scaled_to_zero", "b": "scaled_to_zero", "urgent": "ready"}
