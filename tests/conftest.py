@@ -11,9 +11,10 @@ from support.models_root import models_root
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Kill all processes of this run at its end; share what clients need."""
+    """Kill all processes of this run at its end; share what clients need; let them wait."""
     config.pluginmanager.import_plugin("support.guardian")
     config.pluginmanager.import_plugin("support.shared_ssl_context")
+    config.pluginmanager.import_plugin("support.patient_clients")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -26,7 +26,7 @@ from support.console_page import (
 )
 from support.local_fleet import CHAT, EMBEDDING, READY, START_SECONDS, Fleet, running_fleet
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture(scope="session")

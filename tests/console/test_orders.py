@@ -14,7 +14,7 @@ from support.console_page import ASLEEP, RERANK, Console, key_of
 from support.local_fleet import CHAT, EMBEDDING, Fleet
 from support.waiting import until
 
-START_MS = 120_000
+START_MS = 300_000
 
 
 def row_of(page: Any, model: str) -> Any:
@@ -49,7 +49,7 @@ def test_a_cold_model_wakes_with_its_progress(console: Console, fleet: Fleet) ->
     login = {"authorization": f"Bearer {key_of('monitor')}"}
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(
-            httpx.post, f"{fleet.base_url}/v1/rerank", json=body, headers=login, timeout=120
+            httpx.post, f"{fleet.base_url}/v1/rerank", json=body, headers=login, timeout=300
         )
         row.get_by_text("loading").wait_for()
         console.screenshot("wakes-1440-light")

@@ -15,7 +15,7 @@ from hostile.target import CHAT, Target
 from support.local_fleet import Fleet
 from support.required import did_not_run
 
-QUIET_SECONDS = 45.0
+QUIET_SECONDS = 120.0
 """How long a fleet may take to be quiet again after an attack."""
 
 

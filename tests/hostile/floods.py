@@ -15,7 +15,7 @@ from hostile.target import CHAT, Reply, Target, receive
 
 MOST_BYTES = 64 * 1024 * 1024
 """Sent as fast as it is read; what follows is sent slowly."""
-OPEN_SECONDS = 15.0
+OPEN_SECONDS = 45.0
 """Time until a connection without a complete request, or after a refusal, must be closed."""
 DRIP_SECONDS = 0.2
 REST_BYTES = 8 * 1024 * 1024

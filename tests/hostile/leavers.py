@@ -55,7 +55,7 @@ def free_rider(target: Target, caller: Caller) -> None:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         return sum(line["completion_tokens"] for line in lines if line["key"] == "leaver")
 
-    until(lambda: logged() >= 0.8 * read, 20, state=logged)
+    until(lambda: logged() >= 0.8 * read, state=logged)
 
 
 ATTACKS = (Attack("streams that are left early", free_rider, local=True),)

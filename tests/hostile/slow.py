@@ -22,7 +22,7 @@ UPLOAD_BYTES = 24 * MIB
 SPOOL_MIB = 300
 """A quarter of what all uploads together may take, with what is under way."""
 DRIP_SECONDS = 0.5
-CLOSED_SECONDS = 30.0
+CLOSED_SECONDS = 60.0
 """The suite's fleet has a READ_TIMEOUT of 2 s; a drip must not live for long after it."""
 PIECE = b" " * SEND_BUFFER
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
-PATIENCE = 60.0
+PATIENCE = 150.0
 """Seconds without a byte after which a response counts as missing."""
 SEND_BUFFER = 64 * 1024
 """Small, so that the bytes a server accepted can be told from those in the socket's buffer."""

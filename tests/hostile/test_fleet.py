@@ -25,7 +25,7 @@ REFUSED_KEYS = "keys_not_reloaded"
 def test_a_path_forges_no_line_in_the_log(target: Target, fleet: Fleet) -> None:
     for path in (f"/v1/{FORGED}", f"/v1/models/{FORGED}", f"/{FORGED}?{FORGED}"):
         assert target.get(path, x_request_id="last-of-all").status in (400, 404)
-    until(lambda: "last-of-all" in fleet.output, 20)
+    until(lambda: "last-of-all" in fleet.output)
     lines = fleet.output.splitlines()
     forged = [line for line in lines if line.split("| ")[-1].startswith("forged")]
     assert forged == []
@@ -44,7 +44,7 @@ def test_no_connection_is_left(quiet: Quiet, target: Target, fleet: Fleet) -> No
     def open_connections() -> int:
         return sum(one.status == "ESTABLISHED" for one in router.net_connections(kind="tcp"))
 
-    until(lambda: open_connections() < 40, 30, state=open_connections)
+    until(lambda: open_connections() < 40, state=open_connections)
 
 
 @pytest.mark.parametrize("broken", [DEEP, "{a: " * 20_000, "keys: [" * 5000, "keys: &a [*a]"])
@@ -59,11 +59,11 @@ def test_broken_keys_do_not_end_the_watch_of_the_file(
 
     seen = fleet.output.count(REFUSED_KEYS)
     path.write_text(broken)
-    until(lambda: fleet.output.count(REFUSED_KEYS) > seen, 20)
+    until(lambda: fleet.output.count(REFUSED_KEYS) > seen)
     path.write_text(keys_file([name for name in KEYS if name != "narrow"]))
-    until(lambda: status() == 401, 20)
+    until(lambda: status() == 401)
     path.write_text(keys_file(list(KEYS)))
-    until(lambda: status() == 200, 20)
+    until(lambda: status() == 200)
 
 
 def test_of_two_fleets_on_one_port_one_serves(
@@ -76,13 +76,13 @@ def test_of_two_fleets_on_one_port_one_serves(
             stack.enter_context(running_fleet(models, tmp_path, "--models", EMBEDDING, port=port))
             for _ in range(2)
         ]
-        until(lambda: any(fleet.process.poll() is not None for fleet in fleets), 60)
+        until(lambda: any(fleet.process.poll() is not None for fleet in fleets))
         ended = [fleet for fleet in fleets if fleet.process.poll() is not None]
         assert [fleet.process.returncode != 0 for fleet in ended] == [True], [
             fleet.output for fleet in fleets
         ]
         (left,) = [fleet for fleet in fleets if fleet not in ended]
-        left.wait_for("The fleet is ready at", 60)
+        left.wait_for("The fleet is ready at", 180)
         target = Target(left.base_url, "", "")
         probe = caller.ask(target, caller.embeddings)
         assert not probe.failure, probe
@@ -94,5 +94,5 @@ def test_a_fleet_on_a_port_that_is_taken_ends_at_once(
     with running_fleet(
         demo_weights(CHAT).parent, tmp_path, "--models", EMBEDDING, port=fleet.port
     ) as other:
-        assert other.process.wait(30) != 0
+        assert other.process.wait(180) != 0
     assert not caller.ask(target, caller.chat).failure

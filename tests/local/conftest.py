@@ -157,7 +157,7 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         path = folder / f"{abs(hash((text, voice)))}.wav"
         if not path.exists():
             command = ["espeak-ng", "-v", voice, "-s", "150", "-w", str(path), text]
-            subprocess.run(command, check=True, timeout=60)
+            subprocess.run(command, check=True, timeout=180)
         return path
 
     return say
@@ -167,7 +167,7 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def until() -> Callable[..., Any]:
     """`await until(condition, seconds)` waits for an async condition and returns its true value."""
 
-    async def wait(condition: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
+    async def wait(condition: Callable[[], Awaitable[Any]], seconds: float = 180) -> Any:
         async with asyncio.timeout(seconds):
             while not (found := await condition()):  # noqa: ASYNC110  (no event of ours)
                 await asyncio.sleep(0.05)

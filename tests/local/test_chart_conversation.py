@@ -35,7 +35,7 @@ async def run_client(fleet: Any, **environ: str) -> tuple[int, str]:
             **os.environ,
             "BASE_URL": f"{fleet.base_url}/v1",
             "NO_PROXY": "127.0.0.1",
-            "TIMEOUT": "120",
+            "TIMEOUT": "300",
             **environ,
         },
         stdout=asyncio.subprocess.PIPE,

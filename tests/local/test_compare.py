@@ -94,7 +94,7 @@ def test_minilm_agrees_with_transformers(
 def test_an_address_without_a_server_is_named(tmp_path: Path) -> None:
     done = subprocess.run(
         [MODELFLEET, "bench", "compare", "--a", "http://127.0.0.1:9", "--b", "http://127.0.0.1:9"],
-        capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        capture_output=True, text=True, timeout=180, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
     assert "http://127.0.0.1:9/v1/models cannot be read" in done.stderr

@@ -47,7 +47,9 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             env={**os.environ, **encode(spec), "MODELS_DIR": str(home / "models")},
         )  # fmt: skip
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as made:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=180, trust_env=False
+        ) as made:
             wait_until_ready(made, server, home / "log")
             yield made
     finally:

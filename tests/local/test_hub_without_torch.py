@@ -28,7 +28,7 @@ LLAMA = "meta-llama/Llama-3.2-1B-Instruct"
 WHISPER = "openai/whisper-tiny"
 VISION = "Qwen/Qwen3-VL-2B-Instruct"
 READY = "The fleet is ready at"
-SECONDS = 240
+SECONDS = 480
 PICKLES = (".bin", ".pt", ".pth", ".h5", ".msgpack")
 BLOCKER = """
 import sys
@@ -97,7 +97,7 @@ def test_chat_and_bge_m3(
     with start_fleet(**variables, MODELS=f"{BGE_M3},{LLAMA}") as fleet:
         fleet.wait_for(READY, SECONDS)
         assert f"converting {LLAMA}" in fleet.output
-        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             assert engines(http) == {BGE_M3: "openvino", LLAMA: "openvino"}
             body = {"model": BGE_M3, "input": ["The cat sits outside.", "Paris"]}
             vectors = [one["embedding"] for one in http.post(
@@ -131,7 +131,7 @@ def test_whisper_tiny(
     hub.repositories[WHISPER] = hub_repositories.whisper(tmp_path / "whisper", tokenizer)
     with start_fleet(**variables, MODELS=WHISPER) as fleet:
         fleet.wait_for(READY, SECONDS)
-        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             assert engines(http) == {WHISPER: "ctranslate2"}
             answer = http.post(
                 "/v1/audio/transcriptions", data={"model": WHISPER, "language": "en"},
@@ -148,7 +148,7 @@ def test_embeddinggemma(
     hub.repositories[GEMMA] = hub_repositories.embeddinggemma(tmp_path / "gemma")
     with start_fleet(**variables, MODELS=GEMMA) as fleet:
         fleet.wait_for(READY, SECONDS)
-        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             assert engines(http) == {GEMMA: "openvino"}
             answer = http.post("/v1/embeddings", json={"model": GEMMA, "input": "a river"})
             assert len(answer.json()["data"][0]["embedding"]) == 768

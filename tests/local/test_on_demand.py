@@ -20,7 +20,7 @@ import pytest
 from fleet_contract.names import HEADER_COLD
 from support.local_fleet import MODELFLEET
 
-SECONDS = 120
+SECONDS = 240
 BUDGET = "700Mi"
 """A server of the handler takes 240 to 340 MiB: 160 for its array, the rest for the process."""
 MODEL = """\
@@ -148,8 +148,12 @@ async def test_an_idle_model_sleeps_and_wakes(
         assert (await embed(http, "brief")).status_code == 200
         fleet.wait_for("acme/brief is stopped", SECONDS)
         assert "brief" not in running(fleet)
-    listed = (await http.get("/v1/models/acme/brief")).json()
-    assert listed["state"] == "scaled_to_zero"
+
+    async def sleeps() -> bool:
+        listed = (await http.get("/v1/models/acme/brief")).json()
+        return bool(listed["state"] == "scaled_to_zero")
+
+    await until(sleeps)
 
 
 def modelfleet(fleet: Any, *arguments: str) -> subprocess.CompletedProcess[str]:

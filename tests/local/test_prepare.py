@@ -32,7 +32,7 @@ def test_a_chat_model_is_converted_once(
         [sys.executable, "-m", "fleet_server", "--prepare"],
         env={**os.environ, **launch.encode(spec), "MODELS_DIR": str(tmp_path),
              "AUTO_DOWNLOAD_MODELS": "0"},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1])["event"] == "ready"

@@ -70,7 +70,7 @@ def fleet(start_fleet: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "-f", "fleet.yaml", folder=folder, HOLD_SECONDS="0", CHAT_BATCH_WINDOW_MS="5",
         PYTHONPATH=os.pathsep.join(filter(None, paths)),
     ) as started:  # fmt: skip
-        started.wait_for("The fleet is ready at", 120)
+        started.wait_for("The fleet is ready at", 300)
         yield started
         assert started.end() == 0
 
@@ -136,7 +136,7 @@ async def test_the_others_respond_while_one_restarts(
     before = await processes_used(http)
     servers(fleet)[0].kill()
     assert await processes_used(http, 10) <= before
-    fleet.wait_for("is ready after", 60)
+    fleet.wait_for("is ready after", 180)
 
     async def all_again() -> bool:
         return len(await processes_used(http)) == SERVERS

@@ -72,7 +72,7 @@ async def test_usage_is_counted_by_the_router(
     async def counted() -> bool:
         return (await used("prompt"), await used("completion")) == expected
 
-    await until(counted, 10)
+    await until(counted)
 
 
 async def test_stored_responses_are_rejected(client: openai.AsyncOpenAI) -> None:

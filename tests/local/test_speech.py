@@ -113,7 +113,7 @@ def mp3(speak: Speak, tmp_path: Path) -> Path:
     require_program("ffmpeg")
     path = tmp_path / "speech.mp3"
     command = ["ffmpeg", "-loglevel", "error", "-i", str(speak(ENGLISH)), str(path)]
-    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=180, stdin=subprocess.DEVNULL)
     return path
 
 

@@ -206,7 +206,7 @@ def test_requests_sent_at_once_share_passes(
     def held(batch: Batch) -> Any:
         if not passes:
             for _ in recordings:
-                assert waiting.acquire(timeout=60)
+                assert waiting.acquire(timeout=180)
         passes.append(len(batch))
         return run(batch)
 

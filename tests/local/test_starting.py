@@ -16,7 +16,7 @@ import pytest
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 READY = "The fleet is ready at"
-SECONDS = 120
+SECONDS = 240
 WATCH_SECONDS = 12
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 TINY = "apiVersion: modelfleet.dev/v1alpha1\nkind: InferenceModel\nmetadata: {name: tiny}\n"
@@ -47,7 +47,7 @@ class Listener:
         while True:
             connection, _ = self._socket.accept()
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 head = connection.recv(2000)
                 if head == b"end":
                     return
@@ -86,7 +86,7 @@ async def test_no_connections_to_other_machines(
     variables = dict.fromkeys(PROXIES, listener.url)
     with start_fleet(**variables, HOME=str(home), NO_PROXY="", no_proxy="", CI="") as fleet:
         fleet.wait_for(READY, SECONDS)
-        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             message = {"role": "user", "content": "Hi."}
             body = {"model": CHAT, "messages": [message], "max_tokens": 4}
             assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
@@ -116,7 +116,7 @@ async def test_loading_models_are_a_503_without_waiting(start_fleet: Any, until:
     with start_fleet("--models", "smollm2", HOLD_SECONDS="0.1") as fleet:
         body = {"model": CHAT, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1}
         seen: list[httpx.Response] = []
-        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
 
             async def has_response() -> bool:
                 with contextlib.suppress(httpx.ConnectError):  # the router is not started yet
@@ -140,7 +140,7 @@ async def test_a_full_queue_is_a_429_with_retry_after(start_fleet: Any) -> None:
         fleet.wait_for(READY, SECONDS)
         body = {"model": CHAT, "max_tokens": 30,
                 "messages": [{"role": "user", "content": "Tell me about rivers."}]}  # fmt: skip
-        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             answers = await asyncio.gather(
                 *(http.post("/v1/chat/completions", json=body) for _ in range(12))
             )
@@ -158,7 +158,7 @@ def test_a_file_of_manifests_and_dotenv(start_fleet: Any, tmp_path: Path) -> Non
     (tmp_path / ".env").write_text("LOG_FORMAT=text\nMODELS=nobody/knows\nMAX_ITEMS=3\n")
     with start_fleet("-f", "fleet.yaml", folder=tmp_path) as fleet:
         fleet.wait_for(READY, SECONDS)
-        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             listed = http.get("/v1/models").json()["data"]
             assert [entry["id"] for entry in listed] == [EMBEDDING]
             assert listed[0]["aliases"] == ["mine"]
@@ -240,7 +240,7 @@ def test_a_load_error_keeps_the_other_models_serving(
         fleet.wait_for(READY, SECONDS)
         (row,) = (line for line in fleet.lines if line.startswith("acme/broken "))
         assert "failed" in row
-        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             answer = http.post("/v1/embeddings", json={"model": EMBEDDING, "input": "a"})
             assert answer.status_code == 200
         fleet.wait_for("acme/broken failed to load", SECONDS)

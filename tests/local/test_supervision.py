@@ -15,7 +15,7 @@ import pytest
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 READY = "The fleet is ready at"
-SECONDS = 60
+SECONDS = 180
 
 
 async def embed(http: httpx.AsyncClient) -> httpx.Response:
@@ -70,7 +70,7 @@ async def test_requests_get_retry_after_when_the_wait_ends(
     with start_fleet("--models", "minilm", HOLD_SECONDS="0.1") as fleet:
         fleet.wait_for(READY, SECONDS)
         fleet.server(EMBEDDING).kill()
-        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=180) as http:
             away = await until_status(lambda: embed(http), 503)
             assert away.json()["error"]["code"] == "model_not_ready"
             assert float(away.headers["retry-after"]) > 0
@@ -144,7 +144,7 @@ async def test_a_stop_drains_running_responses(start_fleet: Any) -> None:
         body = {"model": CHAT, "max_tokens": 40, "stream": True,
                 "messages": [{"role": "user", "content": "Tell me about rivers."}]}  # fmt: skip
         async with (
-            httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http,
+            httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=180) as http,
             http.stream("POST", "/v1/chat/completions", json=body) as answer,
         ):
             pieces = answer.aiter_raw()

@@ -113,7 +113,7 @@ def submit(engine: OpenVinoChat, prompt: Any) -> queue.Queue[Step]:
 def answer(steps: queue.Queue[Step]) -> list[int]:
     ids: list[int] = []
     while True:
-        step = steps.get(timeout=120)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         ids.extend(step.token_ids)
         if step.finish is not None:

@@ -94,7 +94,7 @@ def together(engine: LlamaChat, prompts: list[Any]) -> list[tuple[str, int]]:
 def result(steps: queue.Queue[Step]) -> tuple[str, int]:
     text, number = "", 0
     while True:
-        step = steps.get(timeout=120)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         assert step.delta is not None
         text, number = text + step.delta.text, number + step.delta.num_tokens

@@ -49,7 +49,7 @@ class Answer:
         """Wait for `number` more tokens, or the end."""
         target = len(self.ids) + number
         while len(self.ids) < target and self.finish is None:
-            step = self._steps.get(timeout=60)
+            step = self._steps.get(timeout=180)
             assert step.error is None, step.error
             self.ids.extend(step.token_ids)
             self.finish = step.finish

@@ -131,7 +131,7 @@ def generate(engine: TorchChat, prompt: Any) -> list[int]:
     engine.submit(prompt, Sampling(NEW, temperature=0), steps.put)
     ids: list[int] = []
     while True:
-        step = steps.get(timeout=60)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         ids.extend(step.token_ids)
         if step.finish is not None:

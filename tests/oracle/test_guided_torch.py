@@ -53,7 +53,7 @@ def text_of(engine: TorchChat, prompt: Prompt, sampling: Sampling) -> str:
     engine.submit(prompt, sampling, steps.put)
     ids: list[int] = []
     while True:
-        step = steps.get(timeout=60)
+        step = steps.get(timeout=180)
         assert step.error is None
         ids.extend(step.token_ids)
         if step.finish is not None:

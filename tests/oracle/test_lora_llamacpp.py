@@ -85,7 +85,7 @@ def complete(text: str) -> str:
 def text_of(steps: queue.Queue[Step]) -> str:
     text = ""
     while True:
-        step = steps.get(timeout=60)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         assert step.delta is not None
         text += step.delta.text

@@ -95,7 +95,7 @@ def start(engine: Any, sampling: Sampling, prompt: Sequence[int] = PROMPT) -> qu
 def wait(steps: queue.Queue[Step]) -> Generated:
     found: list[Step] = []
     while not found or found[-1].finish is None:
-        found.append(steps.get(timeout=60))
+        found.append(steps.get(timeout=180))
         assert found[-1].error is None
     whole = takewhile(lambda step: step.delta is None or step.delta.num_tokens < 2, found)
     logprobs = [each for step in whole for each in step.logprobs]

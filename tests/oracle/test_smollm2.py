@@ -104,7 +104,7 @@ def generate(engine: Any, question: str, number: int = NEW) -> tuple[list[int], 
     engine.submit(prompt, Sampling(number, temperature=0), steps.put)
     ids: list[int] = []
     while True:
-        step = steps.get(timeout=120)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         ids.extend(step.token_ids)
         if step.finish is not None:

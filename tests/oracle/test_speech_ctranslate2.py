@@ -56,7 +56,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Float32:
     require_program("espeak-ng")
     path = tmp_path_factory.mktemp("speech") / "text.wav"
     command = ["espeak-ng", "-v", "en-us", "-s", "150", "-w", str(path), TEXT]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=180)
     with path.open("rb") as file, ScratchFile(Scratch(1 << 30), 1 << 30) as space:
         return decode(file, 600, lambda: False, space)
 

@@ -128,13 +128,13 @@ def text_of(engine: LlamaChat, prompts: Sequence[Any]) -> list[str]:
         engine.submit(prompt, Sampling(NEW, temperature=0), steps.put)
     texts = []
     for steps in queues:
-        text, step = "", steps.get(timeout=120)
+        text, step = "", steps.get(timeout=180)
         while True:
             assert step.error is None, step.error
             text += step.delta.text if step.delta is not None else ""
             if step.finish is not None:
                 break
-            step = steps.get(timeout=120)
+            step = steps.get(timeout=180)
         texts.append(text)
     return texts
 

@@ -74,7 +74,7 @@ def start(engine: TorchChat, prompt: Prompt) -> queue.Queue[Step]:
 def wait(steps: queue.Queue[Step]) -> list[int]:
     ids: list[int] = []
     while True:
-        step = steps.get(timeout=60)
+        step = steps.get(timeout=180)
         assert step.error is None, step.error
         ids.extend(step.token_ids)
         if step.finish is not None:

@@ -57,7 +57,7 @@ class BusyFleet:
 
     def send(self) -> None:
         """Requests of every kind, and what the operator counts meanwhile."""
-        with httpx.Client(base_url=self.url, timeout=20) as client:
+        with httpx.Client(base_url=self.url, timeout=120) as client:
             client.headers["authorization"] = f"Bearer {KEY}"
             for stream in (False, True):
                 body: dict[str, Any] = {"model": "acme/chat", "messages": MESSAGES, "odd": 1}

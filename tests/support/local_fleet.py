@@ -23,7 +23,7 @@ EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 START_SECONDS = 900
 """The first start downloads the weights."""
-STOP_SECONDS = 60
+STOP_SECONDS = 180
 READY = "The fleet is ready at"
 SETTINGS = frozenset(
     {"MODELS", "MODEL_DEVICE", "HOST", "PORT", "LOG_FORMAT", "LOG_LEVEL", "AUTO_DOWNLOAD_MODELS"}

@@ -93,12 +93,12 @@ def prometheus(folder: Path, targets: Sequence[Target]) -> Iterator[Prometheus]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             until(lambda: _is_ready(client, process, folder / "log"))
             yield Prometheus(client)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def _is_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> bool:

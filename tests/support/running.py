@@ -21,7 +21,7 @@ class Running:
         ids: list[int] = []
         steps: list[Step] = []
         while True:
-            steps.append(self.steps.get(timeout=120))
+            steps.append(self.steps.get(timeout=180))
             ids += steps[-1].token_ids
             if steps[-1].finish is not None or steps[-1].error is not None:
                 return ids, steps

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-SECONDS = 60.0
+SECONDS = 180.0
 """Long enough for a busy machine: a wait ends as soon as its condition is true."""
 
 

@@ -22,7 +22,9 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-BUSY_SECONDS = 20.0
+BUSY_SECONDS = 60.0
+WAIT_SECONDS = 180.0
+"""Long enough for a busy machine: a wait ends as soon as its condition is true."""
 
 
 class ApiError(Exception):
@@ -43,7 +45,7 @@ class Api:
         headers = {"authorization": f"Bearer {access.token}"} if access.token else {}
         self.kubeconfig = config
         self._http = httpx.Client(
-            base_url=access.server, verify=access.tls, headers=headers, timeout=30, trust_env=False
+            base_url=access.server, verify=access.tls, headers=headers, timeout=120, trust_env=False
         )
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
@@ -157,7 +159,7 @@ class Api:
         namespace: str | None,
         name: str,
         until: Callable[[Json | None], object],
-        timeout: float = 90.0,
+        timeout: float = WAIT_SECONDS,
     ) -> Json:
         """Wait until `until(object)` is true; the argument is None if the object does not exist.
 
@@ -193,7 +195,7 @@ class Api:
         kind: str,
         namespace: str | None,
         until: Callable[[list[Json]], object],
-        timeout: float = 90.0,
+        timeout: float = WAIT_SECONDS,
         **params: str,
     ) -> list[Json]:
         """Wait until `until(items)` is true for a collection. Raises TimeoutError with the last

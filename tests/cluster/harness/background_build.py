@@ -14,7 +14,7 @@ import sys
 from harness.binaries import MODULES, program
 from harness.paths import TOOLS
 
-_ENDS_WITHIN = 10.0
+_ENDS_WITHIN = 60.0
 
 
 class BackgroundBuild:

@@ -101,7 +101,7 @@ class ControlPlane:
         )
         self._start("kube-scheduler", *shared)
         with Api(self.kubeconfig) as api:
-            api.wait("v1", "ServiceAccount", "default", "default", bool, timeout=60)
+            api.wait("v1", "ServiceAccount", "default", "default", bool)
 
     def start_apiserver(self) -> None:
         """Start the API server and return when it is ready; the other programs reconnect."""
@@ -182,6 +182,6 @@ class ControlPlane:
 
 def _responds(url: str) -> bool:
     try:
-        return httpx.get(url, trust_env=False, timeout=2).is_success
+        return httpx.get(url, trust_env=False, timeout=30).is_success
     except httpx.HTTPError:
         return False

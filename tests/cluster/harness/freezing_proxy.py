@@ -80,14 +80,14 @@ class FreezingProxy:
     def _accept(self) -> None:
         client, _ = self._listener.accept()
         try:
-            server = socket.create_connection(self._target, timeout=5)
+            server = socket.create_connection(self._target, timeout=60)
         except OSError:
             client.close()
             return
         pair = _Pair(client, server)
         self._pairs.append(pair)
         for side in (client, server):
-            side.settimeout(5)
+            side.settimeout(60)
             self._selector.register(side, selectors.EVENT_READ, pair)
 
     def _forward(self, pair: _Pair, source: socket.socket) -> None:

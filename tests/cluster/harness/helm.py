@@ -38,7 +38,7 @@ class Helm:
         }
         self._rendered: dict[tuple[str | bytes, ...], str] = {}
 
-    def __call__(self, *arguments: str, timeout: float = 300) -> str:
+    def __call__(self, *arguments: str, timeout: float = 600) -> str:
         """Run helm and return its output. Raises HelmError."""
         done = subprocess.run(
             [str(self._program), *arguments],

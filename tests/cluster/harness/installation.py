@@ -16,6 +16,7 @@ from harness.tenant import Tenant
 OPERATOR = "modelfleet-operator"
 ROUTER = "modelfleet-router"
 APPS = "apps/v1"
+READY_SECONDS = 300.0
 DRAIN_SECONDS = 120
 """Time for running requests of terminating pods, as in the chart; a busy machine is slow."""
 _RBAC = "rbac.authorization.k8s.io"
@@ -52,7 +53,7 @@ def install_operator(
     manifest["spec"]["strategy"] = {"type": "Recreate"}
     _with_account(manifest, ACCOUNT)
     api.apply(manifest)
-    api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(1), timeout=120)
+    api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(1), READY_SECONDS)
 
 
 def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
@@ -87,7 +88,7 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     }
     tenant.apply(_with_account(manifest, ROUTER))
     service = tenant.apply(pods.service(ROUTER))
-    tenant.wait(APPS, "Deployment", ROUTER, available(replicas), timeout=120)
+    tenant.wait(APPS, "Deployment", ROUTER, available(replicas), READY_SECONDS)
     return f"http://{service['spec']['clusterIP']}"
 
 
@@ -99,7 +100,7 @@ def paused_operator(api: Api) -> Iterator[None]:
     def scale(count: int) -> None:
         for one in running:
             api.patch(one, {"spec": {"replicas": count}})
-            api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(count), timeout=120)
+            api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(count), READY_SECONDS)
 
     scale(0)
     yield

@@ -24,7 +24,7 @@ class Kubectl:
         self._options = [f"--kubeconfig={kubeconfig}", *chosen]
         self._command = [str(program("kubectl")), *self._options]
 
-    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 180) -> str:
         """Run kubectl and return its output. Raises KubectlError."""
         return _run([*self._command, *arguments], stdin, timeout)
 

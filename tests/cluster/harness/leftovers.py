@@ -18,7 +18,7 @@ from harness.locks import exclusive, try_hold
 from harness.run import CGROUP_PREFIX, MARK, runs_root, sweep_lock
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 60.0
 
 
 def sweep() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.api import Json
+from harness.api import WAIT_SECONDS, Json
 from harness.tenant import Tenant
 
 API = "modelfleet.dev/v1alpha1"
@@ -52,7 +52,7 @@ def reason(wanted: str) -> Callable[[Json | None], bool]:
 
 
 def wait(
-    tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = 90
+    tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = WAIT_SECONDS
 ) -> Json:
     """Wait for an InferenceModel."""
     return tenant.wait(API, KIND, name, until, timeout)

@@ -34,6 +34,7 @@ SHORT_INTERVALS = {
     "SERVER_IMAGE_CUDA": "modelfleet-server:cuda",
 }
 """Settings that make tests faster."""
+LOG_BYTES = 500_000
 _numbers = itertools.count(1)
 
 
@@ -133,15 +134,14 @@ class OperatorProcess:
     def is_ok(self, path: str) -> bool:
         """Whether GET of one of the operator's own paths returns 200."""
         try:
-            return httpx.get(self._url(path), trust_env=False, timeout=5).status_code == 200
+            return httpx.get(self._url(path), trust_env=False, timeout=60).status_code == 200
         except httpx.HTTPError:
             return False
 
-    def wait_for_status(self, path: str, status: int, timeout: float = 60) -> None:
+    def wait_for_status(self, path: str, status: int) -> None:
         """Wait until one of the operator's own paths returns `status`."""
         until(
-            lambda: httpx.get(self._url(path), trust_env=False, timeout=5).status_code == status,
-            timeout,
+            lambda: httpx.get(self._url(path), trust_env=False, timeout=60).status_code == status,
             state=self.log,
         )
 
@@ -153,11 +153,11 @@ class OperatorProcess:
 
     def metrics(self) -> str:
         """The metrics as text."""
-        return httpx.get(self._url("/metrics"), trust_env=False, timeout=5).text
+        return httpx.get(self._url("/metrics"), trust_env=False, timeout=60).text
 
     def log(self) -> str:
-        """The end of the log."""
-        return self._process.tail() if self._process is not None else ""
+        """The log of the process that was started last."""
+        return self._process.tail(LOG_BYTES) if self._process is not None else ""
 
     def stop(self) -> None:
         """Send SIGTERM and wait."""

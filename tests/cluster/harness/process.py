@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.run import Run
-from support.waiting import until
+from support.waiting import SECONDS, until
 
 STOP_SECONDS = 30.0
 """The API server takes many seconds to stop after SIGTERM."""
@@ -45,7 +45,7 @@ class Process:
         """Whether it is still running."""
         return self._popen.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float = 60.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout: float = SECONDS) -> None:
         """Wait until `ready()` is true. Raises ProcessFailed on exit or timeout."""
 
         def holds() -> bool:

@@ -87,7 +87,7 @@ class RouterProcess:
 
     def get(self, path: str) -> httpx.Response:
         """GET one of the router's own paths."""
-        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=10)
+        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=60)
 
     def states(self) -> dict[str, str]:
         """The state of every model in /v1/models."""
@@ -97,7 +97,7 @@ class RouterProcess:
         """Send a chat request; `plan` configures the stub's response."""
         return httpx.post(
             f"{self.url}/v1/chat/completions", json={"model": model, "messages": []},
-            headers={"x-plan": json.dumps(plan)}, timeout=60, trust_env=False,
+            headers={"x-plan": json.dumps(plan)}, timeout=180, trust_env=False,
         )  # fmt: skip
 
     def client(self) -> openai.OpenAI:

@@ -16,7 +16,7 @@ from support import waiting
 def metric(pod: Json, name: str, label: str = "") -> float:
     """Sum of a metric's series in a pod; `label`, such as `code="200"`, selects series."""
     url = f"http://{pod['status']['podIP']}:{_metrics_port(pod)}/metrics"
-    lines = httpx.get(url, timeout=30, trust_env=False).text.splitlines()
+    lines = httpx.get(url, timeout=60, trust_env=False).text.splitlines()
     series = [line for line in lines if line.startswith(f"{name}{{") and label in line]
     return sum(float(line.rpartition(" ")[2]) for line in series)
 
@@ -28,7 +28,7 @@ def total(pods: list[Json], name: str, label: str = "") -> float:
 
 def wait_until_busy(pod: Json) -> None:
     """Wait until the pod's server processes a request."""
-    waiting.until(lambda: metric(pod, "modelfleet_in_flight"), seconds=60)
+    waiting.until(lambda: metric(pod, "modelfleet_in_flight"))
 
 
 def restarted(pod: Json | None) -> bool:

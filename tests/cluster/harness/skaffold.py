@@ -50,14 +50,14 @@ class Skaffold:
         """Stop dev with SIGINT, as Ctrl-C does."""
         if self._process is not None and self._process.running:
             os.kill(self._process.pid, signal.SIGINT)
-            self._process.wait_until(lambda: not self._running(), timeout=60)
+            self._process.wait_until(lambda: not self._running())
         self._process = None
 
     def delete(self, environ: dict[str, str]) -> None:
         """Run `skaffold delete`."""
         command = self._command("delete", environ)
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=300,
+            command, cwd=self.folder, capture_output=True, text=True, timeout=600,
             env=self._run.environ,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
-from harness.api import Api, ApiError, Json
+from harness.api import WAIT_SECONDS, Api, ApiError, Json
 from harness.kubectl import Kubectl
 
 MODELS = "/apis/modelfleet.dev/v1alpha1/namespaces/{}/inferencemodels"
@@ -46,7 +46,7 @@ class Tenant:
             self.api.request("DELETE", MODELS.format(self.namespace))
         self.api.delete(self._manifest)
         if not self._fake_pods:
-            self.wait_list("v1", "Pod", lambda pods: not pods, timeout=90)
+            self.wait_list("v1", "Pod", lambda pods: not pods)
         else:
             pods = self.api.path("v1", "Pod", self.namespace)
             self.api.request("DELETE", pods, params={"gracePeriodSeconds": "0"})
@@ -73,7 +73,7 @@ class Tenant:
         kind: str,
         name: str,
         until: Callable[[Json | None], object],
-        timeout: float = 90.0,
+        timeout: float = WAIT_SECONDS,
     ) -> Json:
         """Wait until `until(object)` is true; see `Api.wait`."""
         return self.api.wait(api_version, kind, self.namespace, name, until, timeout)
@@ -83,7 +83,7 @@ class Tenant:
         api_version: str,
         kind: str,
         until: Callable[[list[Json]], object],
-        timeout: float = 90.0,
+        timeout: float = WAIT_SECONDS,
         **params: str,
     ) -> list[Json]:
         """Wait until `until(items)` is true for a collection; see `Api.wait_list`."""

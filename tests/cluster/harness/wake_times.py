@@ -51,7 +51,7 @@ class WakeTimes:
         seen, uid = self._seen[pod["metadata"]["uid"]], pod["metadata"]["uid"]
         sandbox, server = started(uid, PAUSE), started(uid, SERVER)
         url = f"http://{pod['status']['podIP']}:8000/readyz"
-        startup = httpx.get(url, timeout=10, trust_env=False).json()["stages"]
+        startup = httpx.get(url, timeout=60, trust_env=False).json()["stages"]
         total, own = startup.pop("total"), dict(startup)
         own.pop("import", None)
         return {

@@ -69,5 +69,5 @@ def operator(api: Api, image: Callable[[str], str]) -> None:
 def client(tenant: Tenant, operator: None, image: Callable[[str], str]) -> Iterator[openai.OpenAI]:
     """The official client of a router that runs as a pod in the test's namespace."""
     address = installation.install_router(tenant, image("router"))
-    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120) as made:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", timeout=300) as made:
         yield made

@@ -18,7 +18,7 @@ from harness.tenant import Tenant
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 SIMILAR = ["A cat sits on the mat.", "A kitten is sitting on a rug."]
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 
 Sources = Callable[[str], str]
 
@@ -94,7 +94,7 @@ def test_a_failed_version_keeps_the_old_one(
 ) -> None:
     apply(golden=[{"similar": SIMILAR}])
     tenant.kubectl(
-        "wait", "--for=condition=Ready", "inferencemodel/minilm", "--timeout=120s", timeout=130
+        "wait", "--for=condition=Ready", "inferencemodel/minilm", "--timeout=300s", timeout=320
     )
     before = client.embeddings.create(model=EMBEDDING, input=SIMILAR).data[0].embedding
     apply(golden=[{"similar": SIMILAR, "minCosine": 0.99}])

@@ -15,7 +15,7 @@ from harness.tenant import Tenant
 
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 
 Sources = Callable[[str], str]
 

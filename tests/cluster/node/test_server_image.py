@@ -17,6 +17,7 @@ from harness.tenant import Tenant
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 APPS = "apps/v1"
+TIMEOUT = 300.0
 
 READINESS: Json = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1}
 RESOURCES: Json = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
@@ -40,9 +41,9 @@ def served(tenant: Tenant, image: str, source: str, model_id: str) -> Iterator[o
     )
     tenant.create(pods.mount(server, "weights", claim, "/models"))
     service = tenant.create(pods.service("model"))
-    tenant.wait(APPS, "Deployment", "model", ready, timeout=120)
+    tenant.wait(APPS, "Deployment", "model", ready, timeout=TIMEOUT)
     address = service["spec"]["clusterIP"]
-    with openai.OpenAI(base_url=f"http://{address}/v1", api_key="none", timeout=60) as client:
+    with openai.OpenAI(base_url=f"http://{address}/v1", api_key="none", timeout=TIMEOUT) as client:
         yield client
 
 
@@ -108,7 +109,7 @@ def test_missing_weights_are_in_the_termination_message(
             for end in ends
         )
 
-    tenant.wait_list("v1", "Pod", has_message, timeout=60)
+    tenant.wait_list("v1", "Pod", has_message, timeout=TIMEOUT)
 
 
 def cosine(a: list[float], b: list[float]) -> float:

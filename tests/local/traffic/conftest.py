@@ -23,7 +23,7 @@ from traffic import ChatStream, Embeddings, Kind, Transcription, WholeChat
 
 MODELFLEET = Path(sys.executable).with_name("modelfleet")
 READY_SECONDS = 300
-STOP_SECONDS = 60
+STOP_SECONDS = 180
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
@@ -49,14 +49,14 @@ class Process:
     def _ready(self) -> bool:
         assert self._popen.poll() is None, self.log.read_text()[-3000:]
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=60).status_code == 200
         except httpx.HTTPError:
             return False
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the matching series of its /metrics."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        lines = httpx.get(f"{self.url}/metrics", trust_env=False, timeout=30).text.splitlines()
+        lines = httpx.get(f"{self.url}/metrics", trust_env=False, timeout=60).text.splitlines()
         fit = [x for x in lines if x.startswith(f"{name}{{") and all(want in x for want in wanted)]
         return sum(float(line.rpartition(" ")[2]) for line in fit)
 
