@@ -74,7 +74,7 @@ def test_upgrades_and_rollback(fleet: Fleet, traffic: Traffic, other: Tenant) ->
         with change("another namespace takes no id, and its loss no router or leader"):
             other.create(model("younger", model=EMBEDDING))
             assert wait(other, "younger", reason("DuplicateModel"))["status"]["phase"] == "Conflict"
-            fleet.kubectl("delete", "namespace", other.namespace, "--timeout=120s", timeout=130)
+            fleet.kubectl("delete", "namespace", other.namespace, "--timeout=300s", timeout=320)
             old = names(fleet.pods(of_model("minilm")))
             gone = {leader(fleet), min(names(fleet.pods(ROUTERS)))}
             fleet.kubectl("delete", "pod", *gone, "--wait=false")
@@ -140,7 +140,7 @@ def test_scaling_down_and_up(fleet: Fleet, traffic: Traffic) -> None:
         with change("scale to 1"):
             scale(fleet, 1)
             fleet.wait_for_pods(of_model("canary"), 1)
-            waiting.until(lambda: "canary-" in str(driver.report().endpoints), 60)
+            waiting.until(lambda: "canary-" in str(driver.report().endpoints))
         with change("scale to 2"):
             fleet.kubectl("delete", "inferencemodel", "canary")
             scale(fleet, 2)
@@ -207,5 +207,8 @@ def test_servers_killed_before_the_first_byte(fleet: Fleet, traffic: Traffic) ->
 def test_deployments_are_available(fleet: Fleet) -> None:
     """The state after all tests above."""
     for name in (*MODELS, OPERATOR, ROUTER):
-        found = fleet.tenant.get(APPS, "Deployment", name)
-        assert found["status"].get("unavailableReplicas", 0) == 0
+        fleet.tenant.wait(APPS, "Deployment", name, is_available, READY_SECONDS)
+
+
+def is_available(found: Json | None) -> bool:
+    return found is not None and found["status"].get("unavailableReplicas", 0) == 0

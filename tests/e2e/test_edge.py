@@ -123,13 +123,15 @@ def test_a_disconnect_during_a_stream(http: httpx.Client, fleet: Fleet) -> None:
         with stream() as closed:
             closed_lines = closed.iter_lines()  # keep a reference: the stream is closed without one
             next(closed_lines)
-            assert total(servers, IN_FLIGHT) == total(routers, ROUTER_IN_FLIGHT) == 2
+            waiting.until(
+                lambda: total(servers, IN_FLIGHT) == total(routers, ROUTER_IN_FLIGHT) == 2
+            )
         waiting.until(lambda: total(servers, IN_FLIGHT) == 1 == total(routers, ROUTER_IN_FLIGHT))
         noticed = time.monotonic()
         *_, last = filter(None, lines)
         ended = time.monotonic()
     assert last == "data: [DONE]"
-    assert ended - noticed > (ended - sent) / 4
+    assert ended - noticed > (ended - sent) / 10, "it ended with the other one"
     waiting.until(lambda: total(servers, IN_FLIGHT) == 0 == total(routers, ROUTER_IN_FLIGHT))
 
 
@@ -148,7 +150,7 @@ def test_a_disconnect_before_the_response(edge: Edge, fleet: Fleet) -> None:
         client.sendall(head.encode() + body)
         waiting.until(lambda: total(servers, IN_FLIGHT) == 1)
     waiting.until(lambda: total(servers, IN_FLIGHT) == 0 == total(routers, ROUTER_IN_FLIGHT))
-    assert disconnects() == before + 1
+    waiting.until(lambda: disconnects() == before + 1)
 
 
 def padded(speech_wav: bytes, size: int) -> bytes:

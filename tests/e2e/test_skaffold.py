@@ -56,9 +56,9 @@ def test_an_edit_reaches_the_running_pod(
     dev.wait_until(lambda: "Watching for changes" in dev.log.read_text(), timeout=900)
     service = node_api.get("v1", "Service", FLEET, ROUTER)
     url = f"http://{service['spec']['clusterIP']}"
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120) as client:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=300) as client:
         # The operator creates it a moment after it has started.
-        until(lambda: CHAT in [one.id for one in client.models.list()], 60, state=dev.log.read_text)
+        until(lambda: CHAT in [one.id for one in client.models.list()], state=dev.log.read_text)
         answer = client.chat.completions.create(
             model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
             max_tokens=16, temperature=0,
@@ -68,13 +68,13 @@ def test_an_edit_reaches_the_running_pod(
     pods = uids(node_api)
     edited = skaffold.folder / "services" / "fleet_router" / "status" / "models.py"
     edited.write_text(edited.read_text() + f"\n{EDIT}\n")
-    dev.wait_until(lambda: owner(url) == "an edited router", timeout=120)
+    dev.wait_until(lambda: owner(url) == "an edited router", timeout=300)
     assert uids(node_api) == pods
     assert "Syncing" in dev.log.read_text()
 
     skaffold.stop()
     skaffold.delete(environ)
-    node_api.wait_list(APPS, "Deployment", FLEET, lambda items: not items, timeout=120)
+    node_api.wait_list(APPS, "Deployment", FLEET, lambda items: not items, timeout=300)
     node_api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLEET}})
 
 
@@ -90,7 +90,7 @@ def from_spec(*given: Any) -> Entry:
 def owner(url: str) -> str:
     """The owner of the model in the router's list; "" while the router does not respond."""
     try:
-        found = httpx.get(f"{url}/v1/models", trust_env=False, timeout=5).json()["data"]
+        found = httpx.get(f"{url}/v1/models", trust_env=False, timeout=60).json()["data"]
     except (httpx.HTTPError, ValueError, KeyError):
         return ""
     return str(found[0]["owned_by"]) if found else ""

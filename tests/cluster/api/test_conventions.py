@@ -51,7 +51,7 @@ def test_helm_waits_for_the_version_it_applies(
 ) -> None:
     add_node("waited")
     manifest = model("waited", **on_node("waited"))
-    install(manifest, "90s")
+    install(manifest, "180s")
     assert phase("Ready")(tenant.get(API, KIND, "waited"))
     kubelet.set_behaviour(
         lambda pod, ip: (
@@ -67,7 +67,7 @@ def test_helm_waits_for_the_version_it_applies(
     assert condition(found, "Available")["status"] == "True"
     assert condition(found, "Stalled")["reason"] == "OutOfMemory"
     manifest["spec"] |= {"limits": {"maxItems": 8}, "stopped": True}
-    install(manifest, "90s")
+    install(manifest, "180s")
     found = tenant.get(API, KIND, "waited")
     assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Stopped", "True")
 

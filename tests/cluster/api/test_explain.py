@@ -35,7 +35,7 @@ def test_fields_pod_and_nodes(api: Api, tenant: Tenant, add_node: Callable[..., 
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]

@@ -64,10 +64,10 @@ def test_deleting_the_resource_deletes_its_children(
     found = wait(tenant, "brief", phase("Ready"))
     assert "finalizers" not in found["metadata"]
     assert "annotations" not in found["metadata"]
-    tenant.kubectl("delete", "inferencemodel/brief", "--timeout=10s")
+    tenant.kubectl("delete", "inferencemodel/brief", "--timeout=90s", timeout=180)
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
         # The garbage collector discovers new kinds of owners twice a minute.
-        tenant.wait(api_version, kind, "brief", lambda item: item is None, timeout=90)
+        tenant.wait(api_version, kind, "brief", lambda item: item is None)
 
 
 def test_only_changes_of_the_pod_template_roll_out(
@@ -107,15 +107,16 @@ def test_a_killed_operator_resumes(
     add_node("killed-a")
     tenant.create(model("lasting"))
     tenant.create(model("leaving"))
-    before = wait(tenant, "lasting", phase("Ready"))
-    wait(tenant, "leaving", phase("Ready"))
+    for name in ("lasting", "leaving"):
+        wait(tenant, name, phase("Ready"))
+    before = tenant.get(API, KIND, "lasting")
     operator.kill()
     tenant.create(model("coming"))
     tenant.kubectl("delete", "service/lasting", "inferencemodel/leaving")
     operator.start()
     wait(tenant, "coming", phase("Ready"))
     tenant.wait("v1", "Service", "lasting", bool)
-    tenant.wait(APPS, "Deployment", "leaving", lambda item: item is None, timeout=90)
+    tenant.wait(APPS, "Deployment", "leaving", lambda item: item is None)
     after = wait(tenant, "lasting", phase("Ready"))
     assert after["status"] == before["status"]
 
@@ -179,7 +180,7 @@ def test_a_recreated_resource_gets_new_children(
     tenant.kubectl("delete", "inferencemodel/again", "--wait=false")
     tenant.wait(API, KIND, "again", lambda m: m is None)
     made = tenant.create(model("again"))
-    wait(tenant, "again", phase("Ready"), timeout=120)
+    wait(tenant, "again", phase("Ready"))
     after = tenant.get(APPS, "Deployment", "again")["metadata"]
     assert after["uid"] != old
     assert [owner["uid"] for owner in after["ownerReferences"]] == [made["metadata"]["uid"]]

@@ -71,7 +71,7 @@ def test_weights_are_prefetched_to_the_nodes_of_a_profile(
     assert nodes == {f"{tenant.namespace}-a", f"{tenant.namespace}-b"}
 
     sample = f'nodes_ready{{namespace="{tenant.namespace}",profile="fast"}} 2.0'
-    until(lambda: sample in operator.metrics(), 30, state=operator.log)
+    until(lambda: sample in operator.metrics(), state=operator.log)
     generation = found["metadata"]["generation"]
 
     tenant.api.patch(tenant.namespaced(model("two")), {"spec": {"minReplicas": 0, "stopped": True}})

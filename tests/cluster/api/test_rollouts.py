@@ -161,7 +161,7 @@ def test_a_surge_without_capacity_becomes_a_hand_over(tenant: Tenant, put: Put) 
     tenant.wait("v1", "Pod", "blocker", lambda pod: pod and pod["status"]["phase"] == "Running")
     reference = {"apiVersion": "v1", "kind": "Pod", "metadata": new["metadata"]}
     tenant.api.patch(reference, {"spec": {"schedulingGates": None}})
-    found = wait(tenant, "late", phase("Ready"), timeout=90)
+    found = wait(tenant, "late", phase("Ready"))
     assert condition(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
     left = {pod["metadata"]["name"] for pod in tenant.items("v1", "Pod")}
     assert left == {"blocker", new["metadata"]["name"]}
@@ -177,7 +177,7 @@ def test_a_surge_that_a_quota_refuses_becomes_a_hand_over(tenant: Tenant, put: P
     new_version(tenant, made)
     found = wait(tenant, "counted", reason("QuotaExceeded"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    found = wait(tenant, "counted", phase("Ready"), timeout=150)
+    found = wait(tenant, "counted", phase("Ready"))
     strategy = condition(found, "RolloutStrategy")
     assert (strategy["status"], strategy["reason"]) == ("False", "SurgeBlocked")
     assert "exceeded quota: one" in strategy["message"]
@@ -197,7 +197,7 @@ def test_a_restart_by_kubectl_without_a_free_gpu(tenant: Tenant, put: Put) -> No
         gone = all(pod["metadata"]["uid"] != before["metadata"]["uid"] for pod in pods)
         return gone and phase("Ready")(found)
 
-    found = wait(tenant, "restarted", replaced, timeout=120)
+    found = wait(tenant, "restarted", replaced)
     assert condition(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
 
 
@@ -250,7 +250,10 @@ def test_a_webhook_that_does_not_respond_is_no_failure(tenant: Tenant, put: Put)
     finally:
         tenant.api.delete(webhook)
     wait(tenant, "patient", phase("Ready"))
-    assert all(map(of_new_version, pods_of(tenant, "patient")))
+    tenant.wait_list(
+        "v1", "Pod", lambda pods: pods and all(map(of_new_version, pods)),
+        labelSelector="modelfleet.dev/inferencemodel=patient",
+    )  # fmt: skip
 
 
 def _is_refused(tenant: Tenant, target: Json, change: Json) -> bool:
@@ -259,7 +262,3 @@ def _is_refused(tenant: Tenant, target: Json, change: Json) -> bool:
     except ApiError as error:
         return "failed calling webhook" in str(error)
     return False
-
-
-def pods_of(tenant: Tenant, name: str) -> list[Json]:
-    return tenant.items("v1", "Pod", labelSelector=f"modelfleet.dev/inferencemodel={name}")

@@ -104,8 +104,10 @@ def test_kubectl_scale(
     ):
         command()
         wait(tenant, "hand", servers(number))
-        budget = tenant.api.items("policy/v1", "PodDisruptionBudget", tenant.namespace)
-        assert len(budget) == int(number > 1)
+        tenant.wait_list(
+            "policy/v1", "PodDisruptionBudget",
+            lambda budgets, number=number: len(budgets) == int(number > 1),
+        )  # fmt: skip
     tenant.kubectl("scale", "im/hand", "--replicas=0")
     found = wait(tenant, "hand", scaled_down("ScaledToZero"))
     assert condition(found, "Ready")["reason"] == "ScaledToZero"
@@ -168,8 +170,8 @@ def test_the_hpa_uses_the_scale_subresource(
             "SucceededRescale",
         )
 
-    tenant.wait("autoscaling/v2", "HorizontalPodAutoscaler", "scaled", able, timeout=60)
-    found = wait(tenant, "scaled", servers(2), timeout=60)
+    tenant.wait("autoscaling/v2", "HorizontalPodAutoscaler", "scaled", able)
+    found = wait(tenant, "scaled", servers(2))
     assert found["spec"]["replicas"] == 2
 
 
@@ -208,8 +210,9 @@ def test_idle_models_scale_to_zero_and_wake(
     tenant.wait(APPS, "Deployment", "sleepy", lambda d: d and d["spec"]["replicas"] == 0)
 
     tenant.api.patch(made, {"metadata": {"annotations": {"modelfleet.dev/wake-at": now()}}})
-    wait(tenant, "sleepy", phase("Ready"))
+    tenant.wait(APPS, "Deployment", "sleepy", lambda d: d and d["spec"]["replicas"] == 1)
     routers.set_load("router-a", "test/sleepy", in_flight=1)
+    wait(tenant, "sleepy", phase("Ready"))
     before = routers.scrapes("router-a")
     until(lambda: routers.scrapes("router-a") > before + 20)
     assert tenant.get(API, KIND, "sleepy")["status"]["phase"] == "Ready"
@@ -317,6 +320,7 @@ def test_the_idle_servers_are_removed_first(
             stack.enter_context(stub)
         tenant.api.patch(made, {"spec": {"replicas": 1}})
         wait(tenant, "shrinking", lambda m: phase("Ready")(m) and servers(1)(m))
+        until(lambda: len(pods_of(tenant, "shrinking")) == 1)
     (left,) = pods_of(tenant, "shrinking")
     assert left["metadata"]["uid"] == busy["metadata"]["uid"]
     cost = left["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"]

@@ -204,11 +204,11 @@ def test_kubectl_wait(
     add_node("wait-a")
     kubelet.set_behaviour(report_nothing)
     tenant.create(model("awaited"))
-    waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=90s")
+    waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=180s")
     tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
     assert waiting.poll() is None
     kubelet.set_behaviour(lambda pod, ip: pod_states.running(pod, ip))
-    output, _ = waiting.communicate(timeout=100)
+    output, _ = waiting.communicate(timeout=200)
     assert waiting.returncode == 0, output
     row = tenant.kubectl("get", "im", "awaited", "--no-headers").split()
     assert row[:7] == ["awaited", "test/awaited", "chat", "auto", "Ready", "1/1", "Ready"]

@@ -37,14 +37,14 @@ def test_on_a_new_cluster_it_belongs_to_the_release(
 
     release("upgrade", values={"crds.enabled": False})
     assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
     assert definition.is_fresh()
 
 
 def test_one_that_is_not_kept_is_deleted(release: Release, definition: Definition) -> None:
     definition.delete()
     release("install", values={"crds.keep": False})
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
     definition.delete()  # which only waits
 
 
@@ -66,7 +66,7 @@ def test_an_older_one_without_an_owner_stops_the_upgrade_and_is_taken_over(
     release("upgrade", values={"image.tag": "9.9.9"})
     assert definition.is_fresh()
     assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
     assert definition.is_fresh()
 
 
@@ -76,7 +76,7 @@ def test_helm_takes_over_one_of_another_release(release: Release, definition: De
     release("upgrade", "--take-ownership", values={"crds.adopt": True})
     assert definition.owner() == "fleet"
     assert definition.is_fresh()
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
 
 
 def test_kubectl_applies_the_file_to_a_new_cluster(

@@ -57,11 +57,11 @@ def test_models_are_part_of_the_first_install(
 
     release("upgrade", values={**values, "models": {"own": {"model": "test/other"}, **changed}})
     refused = "modelfleet_operator_release_models_refused 1.0"
-    until(lambda: refused in operator.metrics(), 30, state=operator.log)
+    until(lambda: refused in operator.metrics(), state=operator.log)
     assert models.get(*MODEL, "own")["spec"]["model"] == "test/own"
 
     operator.stop()  # the garbage collector deletes what the release owned
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
     models.wait_list(*MODEL, named("own"))
     assert definition.is_fresh()
 
@@ -98,7 +98,7 @@ def test_objects_of_an_earlier_chart_stay_objects_of_the_release(
     owned = tenant.wait(*MODEL, "smollm2", lambda one: one and "ownerReferences" in one["metadata"])
     release("upgrade", values=values)
     assert tenant.get(*MODEL, "smollm2")["metadata"]["uid"] == owned["metadata"]["uid"]
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
     tenant.wait_list(*MODEL, named())
 
 

@@ -38,9 +38,9 @@ def test_install_upgrade_rollback_uninstall(
     replicas = release.tenant.get("apps/v1", "Deployment", "fleet-modelfleet-router")
     assert replicas["spec"]["replicas"] == 2
 
-    release("uninstall", "--wait", "--timeout=120s")
+    release("uninstall", "--wait", "--timeout=180s")
     release.tenant.wait_list("apps/v1", "ReplicaSet", lambda items: not items)
-    assert release.objects() == []
+    until(lambda: release.objects() == [], state=release.objects)
     assert definition.is_fresh(), "uninstalling keeps the definition and all models"
 
 
@@ -58,7 +58,7 @@ def wait_for_deployments(release: Release) -> None:
         )
 
     selector = "app.kubernetes.io/instance=fleet"
-    release.tenant.wait_list("apps/v1", "Deployment", complete, timeout=120, labelSelector=selector)
+    release.tenant.wait_list("apps/v1", "Deployment", complete, labelSelector=selector)
 
 
 def test_a_second_release_in_a_namespace_is_rejected(release: Release, helm: Helm) -> None:
@@ -95,7 +95,7 @@ def test_the_router_may_change_one_annotation_only(
             with pytest.raises(ApiError, match="the router may change the annotation"):
                 router.patch(model, body)
         router.patch(model, annotate(**{"modelfleet.dev/wake-at": "2026-01-01T00:00:09Z"}))
-    release("uninstall", "--wait", "--timeout=60s")
+    release("uninstall", "--wait", "--timeout=180s")
 
 
 def wait_for_policy(router: Api, model: Json) -> None:
@@ -109,4 +109,4 @@ def wait_for_policy(router: Api, model: Json) -> None:
             return True
         return False
 
-    until(is_rejected, seconds=30, every=0.1)
+    until(is_rejected, every=0.1)

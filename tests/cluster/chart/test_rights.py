@@ -70,7 +70,7 @@ def upgrade(helm: Helm, restricted: Tenant, models: Tenant) -> Iterator[Callable
              *set_arguments({**values, **more}))  # fmt: skip
 
     yield apply
-    helm("uninstall", "fleet", "-n", restricted.namespace, "--wait", "--timeout=60s")
+    helm("uninstall", "fleet", "-n", restricted.namespace, "--wait", "--timeout=180s")
 
 
 @pytest.fixture

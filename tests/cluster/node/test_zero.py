@@ -20,7 +20,7 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
-TIMEOUT = 180.0
+TIMEOUT = 300.0
 
 
 def send_request(client: openai.OpenAI, model_id: str, speech_wav: bytes) -> bool:
@@ -72,7 +72,8 @@ def test_a_request_wakes_a_model_at_zero(
     stages = {name: round(spent, 2) for name, spent in times.stages(pod, sent, received).items()}
     record_property("seconds", json.dumps(stages))
     print(f"{model_id}: {json.dumps(stages)}")
-    assert min(stages.values()) > -0.05, "the stages follow each other"
+    # The pod's first stages end when this process sees their events: late on a busy machine.
+    assert min(stages.values()) > -1, "the stages follow each other"
     wait(tenant, "woken", lambda item: has_reported(item, stages["load"]), TIMEOUT)
 
 
