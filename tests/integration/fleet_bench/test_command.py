@@ -18,7 +18,7 @@ from fleet_bench.command import app
 def bench(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fleet_bench.command", *arguments],
-        env={**os.environ, **environ}, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environ}, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def modelfleet(tmp_path: Path) -> Run:
         kept = {key: value for key, value in os.environ.items() if key not in SETTINGS}
         return subprocess.run(
             [sys.executable, "-c", "from fleet_cli.main import main; main()", *arguments],
-            capture_output=True, text=True, timeout=60, cwd=tmp_path,
+            capture_output=True, text=True, timeout=180, cwd=tmp_path,
             env=kept | {"HF_TOKEN_PATH": os.devnull} | environ,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip

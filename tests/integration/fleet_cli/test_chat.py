@@ -19,7 +19,7 @@ from support.web import listen
 
 __all__ = ["listen", "target"]
 
-SECONDS = 30.0
+SECONDS = 180.0
 
 
 class Terminal:

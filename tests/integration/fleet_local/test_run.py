@@ -14,7 +14,7 @@ import pytest
 from support.ports import free_port
 from support.waiting import until
 
-SECONDS = 60
+SECONDS = 180
 MANIFEST = """\
 apiVersion: modelfleet.dev/v1alpha1
 kind: InferenceModel

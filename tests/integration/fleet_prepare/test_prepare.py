@@ -128,12 +128,12 @@ def test_cancellation_leaves_no_files(tmp_path: Path, speech: Speech) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(prepare, speech("hang"), store, CPU, report, stop=stop)
-        assert converting.wait(60)
+        assert converting.wait(180)
         pid = int((tmp_path / "source" / "runs").read_text())
         assert psutil.pid_exists(pid)
         stop.set()
         with pytest.raises(Stopped):
-            running.result(60)
+            running.result(180)
     assert not psutil.pid_exists(pid)
     assert leftovers(store) == []
 
@@ -166,7 +166,7 @@ def test_a_killed_process_ends_its_conversion(tmp_path: Path, speech: Speech) ->
             assert process.poll() is None
         child = psutil.Process(int((tmp_path / "source" / "runs").read_text()))
         process.kill()
-    psutil.wait_procs([child], timeout=30)
+    psutil.wait_procs([child], timeout=180)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert list(store.root.glob("acme--voice*")) == []
     # Leftovers of the killed process in the staging area do no harm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socketserver
@@ -26,20 +27,20 @@ from support.waiting import until
 STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until `url` responds."""
 
     def responds() -> bool:
         assert process.poll() is None, "the process ended"
         try:
-            httpx.get(url, timeout=5)
+            httpx.get(url)
         except httpx.RemoteProtocolError:
             return True  # TLS
         except httpx.TransportError:
             return False
         return True
 
-    until(responds, seconds)
+    until(responds)
 
 
 @contextmanager
@@ -79,6 +80,10 @@ class Stub:
             lambda: self.seen(identifier).get("state") == state,
             state=lambda: self.seen(identifier),
         )
+
+    def await_body(self, identifier: str) -> None:
+        """Wait until it has read the whole request."""
+        until(lambda: "sha256" in self.seen(identifier), state=lambda: self.seen(identifier))
 
     def step(self, identifier: str) -> None:
         """Send the next piece of a stream whose plan has `step`."""
@@ -122,6 +127,17 @@ class Fleet:
             state=lambda: f"{name} is {self.metric(name, **labels)}, not {value}",
         )
 
+    @contextmanager
+    def sending(self, path: str, **content: Any) -> Iterator[None]:
+        """A client that has sent a request, with the arguments of `httpx.Request`, and disconnects
+        at the end of the block without reading a response.
+        """
+        request = httpx.Request("POST", self.url + path, **content)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", path, request.read(), dict(request.headers))
+        yield
+        connection.close()
+
     def chat(
         self, model: str = "acme/chat", plan: dict[str, Any] | None = None, **body: Any
     ) -> Any:
@@ -129,7 +145,6 @@ class Fleet:
             f"{self.url}/v1/chat/completions",
             json={"messages": [], "model": model, **body},
             headers=planned(plan),
-            timeout=30,
         )
 
 

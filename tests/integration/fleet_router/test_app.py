@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 
 def record(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
     """Send `raw` and read until the router closes the connection or `until` was received."""
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), 120) as sock:
         sock.sendall(raw)
         got = b""
         while until not in got or not until:
@@ -26,6 +27,16 @@ def record(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
 
 def head(*lines: str, path: str = "/v1/chat/completions") -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines, "", ""]).encode()
+
+
+@pytest.fixture(scope="module")
+def hasty(
+    start_router: Any, entry: Any, stub: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A router that waits for a moment only for the rest of a request."""
+    models = [entry("acme/chat", "chat", stub.port), entry("acme/speech", "speech", stub.port)]
+    with start_router(tmp_path_factory.mktemp("hasty"), models, {"READ_TIMEOUT": "0.3"}) as fleet:
+        yield fleet
 
 
 def test_an_oversized_body_is_rejected_before_it_is_read(fleet: Any) -> None:
@@ -98,25 +109,17 @@ def test_pipelined_requests_are_processed_in_order(fleet: Any) -> None:
         b"content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n",
     ],
 )
-def test_a_stalled_client_gets_a_408(
-    start_router: Any, entry: Any, stub: Any, tmp_path: Any, sent: bytes
-) -> None:
-    models = [entry("acme/chat", "chat", stub.port)]
-    with start_router(tmp_path, models, {"READ_TIMEOUT": "0.3"}) as fleet:
-        got = record(fleet.port, sent)  # until the router closes
+def test_a_stalled_client_gets_a_408(hasty: Any, sent: bytes) -> None:
+    got = record(hasty.port, sent)  # until the router closes
     assert got.startswith(b"HTTP/1.1 408 ")
     assert b"request_timeout" in got
 
 
-def test_an_upload_stalled_after_its_model_gets_a_408(
-    start_router: Any, entry: Any, stub: Any, tmp_path: Any
-) -> None:
-    models = [entry("acme/speech", "speech", stub.port)]
+def test_an_upload_stalled_after_its_model_gets_a_408(hasty: Any, stub: Any) -> None:
     lines = "content-length: 99999", "content-type: multipart/form-data; boundary=b", "x-id: stalls"
     raw = head(*lines, path="/v1/audio/transcriptions")
     raw += b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'
-    with start_router(tmp_path, models, {"READ_TIMEOUT": "0.3"}) as fleet:
-        got = record(fleet.port, raw)
+    got = record(hasty.port, raw)
     assert got.startswith(b"HTTP/1.1 408 ")
     stub.await_state("stalls", "left")
 
@@ -136,4 +139,4 @@ def test_running_streams_end_before_the_router_exits(
             for piece in stream:
                 got += piece
         assert got == b"data: 1\n\n" * 10
-        assert fleet.process.wait(10) == 0
+        assert fleet.process.wait(60) == 0

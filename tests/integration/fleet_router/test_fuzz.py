@@ -43,7 +43,7 @@ PIECES = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def client(fleet: Any) -> Any:
-    with httpx.Client(base_url=fleet.url, timeout=20) as one:
+    with httpx.Client(base_url=fleet.url, timeout=120) as one:
         yield one
 
 
@@ -97,7 +97,7 @@ def test_any_path(client: httpx.Client, path: str, method: str) -> None:
 @FUZZ
 @given(pieces=st.lists(PIECES | st.binary(max_size=20), max_size=12))
 def test_any_raw_bytes(fleet: Any, pieces: list[bytes]) -> None:
-    with socket.create_connection(("127.0.0.1", fleet.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", fleet.port), 120) as sock:
         sock.sendall(b"".join(pieces))
         sock.shutdown(socket.SHUT_WR)  # there is nothing more to wait for
         got = b""

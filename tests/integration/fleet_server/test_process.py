@@ -70,6 +70,7 @@ class Process:
     port: int
     child: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -83,7 +84,14 @@ class Process:
             except httpx.TransportError:
                 return False
 
-        until(is_ready, 120, state=lambda: self.lines)
+        until(is_ready, state=lambda: self.lines)
+
+    def ended(self) -> int:
+        """Its exit status, once all that it wrote has been read."""
+        status = self.child.wait(180)
+        assert self.reader is not None
+        self.reader.join(180)
+        return status
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines if line.startswith("{")]
@@ -93,7 +101,7 @@ class Process:
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start `python -m fleet_server` with handlers from a file."""
     (tmp_path / "my_handlers.py").write_text(HANDLER)
-    started: list[tuple[Process, threading.Thread]] = []
+    started: list[Process] = []
 
     def run(
         handler: str | None = "my_handlers.Slow", environ: Any = None, **fields: Any
@@ -110,16 +118,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         process = Process(port, child)
         assert child.stderr is not None
         stderr = child.stderr
-        reader = threading.Thread(target=lambda: process.lines.extend(stderr))
-        reader.start()
-        started.append((process, reader))
+        process.reader = threading.Thread(target=lambda: process.lines.extend(stderr))
+        process.reader.start()
+        started.append(process)
         return process
 
     yield run
-    for process, reader in started:
+    for process in started:
         process.child.kill()
-        process.child.wait()
-        reader.join()
+        process.ended()
         assert process.child.stderr is not None
         process.child.stderr.close()
 
@@ -136,7 +143,7 @@ def test_sigterm_drains_streams(start: Callable[..., Process]) -> None:
     process.ready()
     url = f"{process.url}/v1/chat/completions"
     with (
-        httpx.Client(timeout=30) as client,
+        httpx.Client() as client,
         client.stream("POST", url, json=body(60, stream=True)) as answer,
     ):
         lines = answer.iter_lines()
@@ -145,9 +152,9 @@ def test_sigterm_drains_streams(start: Callable[..., Process]) -> None:
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     assert sum('"word ' in line for line in rest) >= 50
-    assert process.child.wait(20) == 0
+    assert process.ended() == 0
     with pytest.raises(httpx.TransportError):
-        httpx.get(process.url, timeout=2)
+        httpx.get(process.url)
 
 
 def test_the_drain_is_bounded(start: Callable[..., Process]) -> None:
@@ -156,12 +163,12 @@ def test_the_drain_is_bounded(start: Callable[..., Process]) -> None:
     process.ready()
     url = f"{process.url}/v1/chat/completions"
     with (
-        httpx.Client(timeout=60) as client,
+        httpx.Client() as client,
         client.stream("POST", url, json=body(900, stream=True)) as answer,
     ):
         next(answer.iter_lines())
         process.child.send_signal(signal.SIGTERM)
-        assert process.child.wait(15) == 0
+        assert process.ended() == 0
 
 
 def test_a_load_error_exits_with_a_reason(
@@ -174,8 +181,7 @@ def test_a_load_error_exits_with_a_reason(
         ("no_such_module.Thing", "no_such_module"),
     ):
         process = start(handler)
-        assert process.child.wait(60) == 3
-        until(process.events)
+        assert process.ended() == 3
         last = process.events()[-1]
         assert last["event"] == "load_failed"
         assert words in last["message"]
@@ -183,7 +189,7 @@ def test_a_load_error_exits_with_a_reason(
 
 def test_missing_weights_have_a_hint(start: Callable[..., Process]) -> None:
     process = start(None, source="hf://org/missing@main")
-    assert process.child.wait(60) == 3
+    assert process.ended() == 3
     assert "modelfleet pull" in "".join(process.lines)
 
 
@@ -203,7 +209,6 @@ def test_invalid_settings_are_named(
     start: Callable[..., Process], environ: dict[str, str], words: str
 ) -> None:
     process = start(environ=environ)
-    assert process.child.wait(60) == 2
-    until(lambda: process.lines)
+    assert process.ended() == 2
     assert words in "".join(process.lines)
     assert "Traceback" not in "".join(process.lines)

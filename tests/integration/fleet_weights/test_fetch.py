@@ -51,7 +51,7 @@ def process(endpoint: str, root: Path) -> subprocess.Popen[str]:
 def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
     both = [process(server.url, tmp_path) for _ in range(2)]
-    answers = [one.communicate(timeout=60)[0] for one in both]
+    answers = [one.communicate(timeout=180)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0]
     assert answers[0] == answers[1]
     assert (Path(answers[0].strip()) / "model.safetensors").read_bytes() == BODY
@@ -67,7 +67,7 @@ def test_a_killed_process_leaves_no_complete_folder(
     server.answers[path].break_after = 200_000
     server.answers[path].wait = silence
     killed = process(server.url, tmp_path)
-    assert server.reached.wait(60)
+    assert server.reached.wait(180)
     of, store = spec(source="hf://a/b"), Store(tmp_path)
     part = store.staging(of) / "parts"
 
@@ -77,7 +77,7 @@ def test_a_killed_process_leaves_no_complete_folder(
 
     until(has_bytes)
     killed.kill()
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=180)
     silence.set()
     assert not is_there(of, store)
     folder = fetch(of, store, environ={"HF_ENDPOINT": server.url}, retry_policy=fast_retries)
@@ -93,7 +93,7 @@ def on_a_mount(
     return subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", options,
          str(folder), *arguments],
-        capture_output=True, text=True, timeout=60, env={**os.environ}, check=False,
+        capture_output=True, text=True, timeout=180, env={**os.environ}, check=False,
     )  # fmt: skip
 
 

@@ -84,21 +84,21 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
             check_no_traceback(folder / "router-log")
         finally:
             router.terminate()
-            router.wait(30)
+            router.wait(120)
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until a process listens on `port`."""
 
     def listens() -> bool:
         assert process.poll() is None, "the process ended"
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", port), 30).close()
         except OSError:
             return False
         return True
 
-    until(listens, seconds)
+    until(listens)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def running(
         finally:
             process.terminate()
             process.stdin.close()
-            process.wait(30)
+            process.wait(120)
             process.stdout.close()
 
 

@@ -16,7 +16,7 @@ import pytest
 from fleet_local.output.log_output import LogFile
 from fleet_local.processes.process import Lifeline, Process
 
-SECONDS = 30
+SECONDS = 120
 Start = Callable[..., Awaitable[Process]]
 WaitForText = Callable[[str], Awaitable[None]]
 

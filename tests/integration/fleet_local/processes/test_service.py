@@ -23,7 +23,7 @@ from fleet_local.processes.process import Lifeline
 from fleet_local.processes.service import Launch, Service
 
 PROGRAMS = Path(__file__).parent / "programs"
-SECONDS = 30
+SECONDS = 120
 Until = Callable[..., Awaitable[None]]
 
 

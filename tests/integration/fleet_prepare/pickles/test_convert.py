@@ -144,7 +144,7 @@ def test_landlock_confines_writes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CONFINED, str(Path(unpickle.__file__).parent), str(tmp_path),
          str(existing)],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     if done.returncode == 77:
         pytest.skip("this kernel has no Landlock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,24 @@ def ask(
     login = {"authorization": f"Bearer sk-{key}"} if key else {}
     return httpx.post(
         f"{fleet.url}/v1/chat/completions", json={"model": model, "messages": [], **body},
-        headers={"x-plan": json.dumps(plan or {}), **login}, timeout=30,
+        headers={"x-plan": json.dumps(plan or {}), **login},
     )  # fmt: skip
+
+
+def read_in_steps(fleet: Any, stub: Any, key: str, pieces: list[str]) -> None:
+    """A stream whose pieces are sent one by one, each after the last one was read."""
+    identifier = uuid.uuid4().hex
+    headers = {
+        "authorization": f"Bearer sk-{key}", "x-id": identifier,
+        "x-plan": json.dumps({"pieces": pieces, "step": True}),
+    }  # fmt: skip
+    url = f"{fleet.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json={"model": "acme/chat"}, headers=headers) as answer:
+        stream = answer.iter_raw()
+        for piece in pieces:
+            stub.step(identifier)
+            assert next(stream) == piece.encode()
+        assert next(stream, b"") == b""
 
 
 def test_only_known_keys_come_in_and_only_to_their_models(
@@ -85,7 +102,7 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert "has 'acme/chat'." in ask(fleet, "some", "none").text
         assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert fleet.metric("modelfleet_router_requests_total", key="some") == 9
+        fleet.await_metric("modelfleet_router_requests_total", 9, key="some")
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 
@@ -130,25 +147,32 @@ def test_limits_are_reported_and_enforced(
 ) -> None:
     keys = written(
         tmp_path / "keys.yaml",
-        entry_of("few", limits={"requestsPerMinute": 3, "tokensPerMinute": 1000}),
+        entry_of("few", limits={"requestsPerMinute": 3, "tokensPerMinute": 100}),
         entry_of("tokens", limits={"tokensPerMinute": 20}),
         entry_of("images", limits={"imagesPerMinute": 1}),
     )
     models = [entry("acme/chat", "chat", stub.port)]
     with start_router(tmp_path, models, {"KEYS_FILE": str(keys)}) as fleet:
-        answers = [ask(fleet, "few", plan={"usage": USAGE}) for _ in range(4)]
+        answers = []
+        for number in range(1, 5):
+            answers.append(ask(fleet, "few", plan={"usage": USAGE}))
+            # Its usage is charged after its last byte was sent.
+            fleet.await_metric("modelfleet_router_requests_total", number, key="few")
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert answers[0].headers["x-ratelimit-limit-requests"] == "3"
         assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == [
             "2", "1", "0", "0",
         ]  # fmt: skip
-        assert answers[0].headers["x-ratelimit-remaining-tokens"] == "1000"
-        assert 982 <= int(answers[1].headers["x-ratelimit-remaining-tokens"]) < 1000
+        assert answers[0].headers["x-ratelimit-remaining-tokens"] == "100"
+        assert 82 <= int(answers[1].headers["x-ratelimit-remaining-tokens"]) < 100
         error = answers[3].json()["error"]
         assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
         assert 1 <= int(answers[3].headers["retry-after"]) <= 20
 
-        statuses = [ask(fleet, "tokens", plan={"usage": USAGE}).status_code for _ in range(3)]
+        statuses = []
+        for number in range(1, 4):
+            statuses.append(ask(fleet, "tokens", plan={"usage": USAGE}).status_code)
+            fleet.await_metric("modelfleet_router_requests_total", number, key="tokens")
         assert statuses == [200, 200, 429]
 
         part = {"type": "image_url", "image_url": {"url": "data:,x"}}
@@ -156,7 +180,7 @@ def test_limits_are_reported_and_enforced(
         assert ask(fleet, "images", messages=seen).status_code == 200
         assert ask(fleet, "images", messages=seen).status_code == 429
         assert ask(fleet, "images").status_code == 200
-        assert fleet.metric("modelfleet_router_images_total", key="images") == 1
+        fleet.await_metric("modelfleet_router_images_total", 1, key="images")
 
 
 def test_what_was_used_is_counted_and_written_down(
@@ -175,26 +199,28 @@ def test_what_was_used_is_counted_and_written_down(
     with start_router(tmp_path, models, environ) as fleet:
         ask(fleet, "a", plan={"usage": USAGE})
         for end in (event, comment):
-            pieces = ["data: {}\n\n"] * 5 + [end, "data: [DONE]\n\n"]
-            ask(fleet, "b", plan={"pieces": pieces, "gap": 0.02})
+            read_in_steps(fleet, stub, "b", ["data: {}\n\n"] * 5 + [end, "data: [DONE]\n\n"])
         httpx.post(
             f"{fleet.url}/v1/audio/transcriptions",
             headers={"authorization": "bearer sk-a", "x-plan": '{"told": {"seconds": 9}}'},
             data={"model": "acme/speech"}, files={"file": b"x"},
         )  # fmt: skip
         tokens = "modelfleet_router_tokens_total"
-        assert fleet.metric(tokens, key="a", kind="prompt") == 11
-        assert fleet.metric(tokens, key="b", kind="completion") == 14
-        assert fleet.metric(tokens, key="b", kind="cached") == 8
-        assert fleet.metric("modelfleet_router_audio_seconds_total", key="a") == 9
-        assert fleet.metric("modelfleet_router_cost_total", key="a", currency="USD") == 0.3
-        assert fleet.metric("modelfleet_router_cost_total", currency="EUR") == pytest.approx(
-            3 * COST
+        fleet.await_metric(tokens, 11, key="a", kind="prompt")
+        fleet.await_metric(tokens, 14, key="b", kind="completion")
+        fleet.await_metric(tokens, 8, key="b", kind="cached")
+        fleet.await_metric("modelfleet_router_audio_seconds_total", 9, key="a")
+        fleet.await_metric("modelfleet_router_cost_total", 0.3, key="a", currency="USD")
+        until(
+            lambda: (
+                fleet.metric("modelfleet_router_cost_total", currency="EUR")
+                == pytest.approx(3 * COST)
+            )
         )
         hour = "modelfleet_router_servers_price_per_hour"
-        assert fleet.metric(hour, model="acme/chat", currency="EUR") == 0.5
-        assert fleet.metric("modelfleet_router_first_byte_seconds_count") == 4
-        assert fleet.metric("modelfleet_router_between_pieces_seconds_count") == 2
+        fleet.await_metric(hour, 0.5, model="acme/chat", currency="EUR")
+        fleet.await_metric("modelfleet_router_first_byte_seconds_count", 4)
+        fleet.await_metric("modelfleet_router_between_pieces_seconds_count", 2)
         moved = log.with_name("moved")
         until(lambda: log.read_text().count("\n") == 4)
         log.rename(moved)

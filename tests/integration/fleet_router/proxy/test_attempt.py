@@ -17,7 +17,7 @@ OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 def raw(fleet: Any, *pieces: Any, keep: bool = False, client: Any = httpx) -> httpx.Response:
     headers = {"x-raw": json.dumps(pieces), "x-keep": "1" if keep else "0"}
     url = f"{fleet.url}/v1/chat/completions"
-    return client.post(url, json={"model": "acme/raw"}, headers=headers, timeout=10)
+    return client.post(url, json={"model": "acme/raw"}, headers=headers)
 
 
 def test_an_unreachable_server_is_a_503_with_retry_after(fleet: Any) -> None:

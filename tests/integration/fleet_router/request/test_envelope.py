@@ -87,7 +87,7 @@ def test_a_large_upload_takes_bounded_memory(fleet: Any) -> None:
             yield part
 
     answer = httpx.post(
-        f"{fleet.url}/v1/audio/transcriptions", content=body(), headers=FORM, timeout=60
+        f"{fleet.url}/v1/audio/transcriptions", content=body(), headers=FORM, timeout=180
     )
     assert answer.json()["sha256"] == digest.hexdigest()
     assert peak - before < 50_000_000
@@ -98,7 +98,7 @@ def test_a_slow_server_slows_the_client(start_router: Any, entry: Any, tmp_path:
         models = [entry("acme/speech", "speech", listener.getsockname()[1])]
         with (
             start_router(tmp_path, models, {"MAX_AUDIO_BYTES": "500000000"}) as fleet,
-            socket.create_connection(("127.0.0.1", fleet.port), 5) as client,
+            socket.create_connection(("127.0.0.1", fleet.port), 60) as client,
         ):
             router = psutil.Process(fleet.process.pid)
             before = router.memory_info().rss

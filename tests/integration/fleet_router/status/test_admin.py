@@ -51,7 +51,7 @@ def test_the_state_of_a_server_that_stopped_is_unavailable(
             listed = httpx.get(f"{fleet.url}/v1/models").json()["data"]
             states.append(listed[0]["state"])
             stub.process.terminate()
-            stub.process.wait(10)
+            stub.process.wait(60)
         assert states == ["ready", "unavailable"]
 
 

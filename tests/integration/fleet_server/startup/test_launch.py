@@ -84,7 +84,7 @@ class Server:
     def ready(self) -> tuple[int, dict[str, Any]]:
         """Status and body of the readiness probe; (0, {}) while the port is closed."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10)
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz")
         except httpx.TransportError:
             assert self.process.poll() is None, self.log_file.read_text()
             return 0, {}
@@ -157,7 +157,7 @@ def test_fetch_and_start(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> 
         metrics = httpx.get(f"http://127.0.0.1:{server.port}/metrics").text
         assert 'modelfleet_load_seconds{model="acme/tiny",stage="fetch"}' in metrics
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(DEADLINE_SECONDS) == 0
         events = [line["event"] for line in server.log()]
         wanted = {
             "weights_fetch_started",
@@ -177,7 +177,7 @@ def test_a_stopped_fetch_is_resumed(hub: tuple[Hub, str], start: Start, tmp_path
     with start(HF_ENDPOINT=endpoint) as server:
         server.wait_for(half_fetched)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(25) == 0
+        assert server.process.wait(DEADLINE_SECONDS) == 0
         assert not Store(tmp_path / "models").folder(SPEC).exists()
     app.go.set()
     with start(HF_ENDPOINT=endpoint) as server:
@@ -322,7 +322,7 @@ def test_a_stopped_conversion_leaves_no_files(
     with start(spec, **environ) as server:
         server.wait_for(converting)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(25) == 0
+        assert server.process.wait(DEADLINE_SECONDS) == 0
     assert [path for path in (tmp_path / "models").rglob("*") if path.suffix != ".lock"] == [
         tmp_path / "models" / ".staging"
     ]

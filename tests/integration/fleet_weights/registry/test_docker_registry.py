@@ -96,7 +96,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     ):
         made = Registry(address)
         try:
-            until(made.answers, 30, state=(folder / "log").read_text)
+            until(made.answers, state=(folder / "log").read_text)
             yield made
         finally:
             made.close()

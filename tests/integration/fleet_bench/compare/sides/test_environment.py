@@ -46,7 +46,7 @@ def absent(monkeypatch: pytest.MonkeyPatch, wheel: Path) -> None:
 
 
 def python(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([path, *arguments], capture_output=True, text=True, timeout=180)
 
 
 @pytest.mark.usefixtures("absent")

@@ -49,7 +49,7 @@ class Running:
     def wait(self) -> tuple[str, int, Step]:
         text, number = "", 0
         while True:
-            step = self.steps.get(timeout=120)
+            step = self.steps.get(timeout=180)
             if step.delta is not None:
                 text += step.delta.text
                 number += step.delta.num_tokens
@@ -115,7 +115,7 @@ def test_seeds_are_reproducible(model: LlamaChat) -> None:
 
 def test_a_cancelled_generation_stops_in_the_engine(model: LlamaChat) -> None:
     running = Running(model, "Write a long story.", Sampling(4000, temperature=0))
-    running.steps.get(timeout=60)
+    running.steps.get(timeout=180)
     assert _processing(model) == 1
     running.generation.cancel()
     until(lambda: _processing(model) == 0)
@@ -156,16 +156,16 @@ def test_a_short_prompt_is_not_delayed_by_a_long_one(gguf: Path) -> None:
     try:
         # The short one gets the slot of this one, which llama.cpp serves after that of the long.
         Running(model, "Hello!", Sampling(1, temperature=0)).wait()
-        text = " ".join(f"word{number}" for number in range(40))
+        text = " ".join(f"word{number}" for number in range(120))
         long = Running(model, text, Sampling(2, temperature=0))
         until(lambda: _processing(model) > 0)
         short = Running(model, "Hello.", Sampling(1, temperature=0))
         assert short.wait()[2].error is None
         assert long.steps.empty()
-        first, *_ = steps = [long.steps.get(timeout=120)]
+        first, *_ = steps = [long.steps.get(timeout=180)]
         while steps[-1].finish is None:
             assert steps[-1].error is None
-            steps.append(long.steps.get(timeout=120))
+            steps.append(long.steps.get(timeout=180))
         assert (first.cached_tokens or 0) < 64
         cached = Running(model, text, Sampling(1, temperature=0)).steps.get().cached_tokens
         assert (cached or 0) > 96
@@ -259,7 +259,7 @@ def test_images_are_refused(model: LlamaChat) -> None:
 def test_close_ends_running_generations(gguf: Path) -> None:
     model = LlamaChat(SPEC, gguf, threads=2)
     running = Running(model, "Write a long story.", Sampling(4000, temperature=0))
-    running.steps.get(timeout=60)
+    running.steps.get(timeout=180)
     model.close()
     assert isinstance(running.wait()[2].error, NotReady)
 

@@ -23,7 +23,7 @@ from support import tiny_adapter, tiny_chat, tiny_gguf
 from support.ports import free_port
 from support.waiting import until
 
-START_SECONDS = 120
+START_SECONDS = 300
 CHAT = "/v1/chat/completions"
 WEEK = [{"role": "user", "content": "List the days of the week."}]
 Served = tuple[subprocess.Popen[bytes], httpx.Client]
@@ -58,7 +58,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
 
         address = f"http://127.0.0.1:{port}"
         try:
-            with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+            with httpx.Client(base_url=address, timeout=180, trust_env=False) as client:
                 until(is_ready, START_SECONDS, state=log.read_text)
                 yield process, client
         finally:
@@ -102,7 +102,7 @@ def test_running_streams_are_drained(serve: Serve, smollm2: Path, number: signal
         assert (
             json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
         )
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
 
 
 def test_a_client_that_disconnects_frees_its_cache(client: httpx.Client) -> None:

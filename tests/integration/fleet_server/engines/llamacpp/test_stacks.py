@@ -38,7 +38,7 @@ grammar = model.compile(OutputFormat(source, "p", FormatKind(kind))) if source e
 steps = queue.SimpleQueue()
 prompt = model.prompt([{"role": "user", "content": "a"}], [])
 model.submit(prompt, Sampling(4, temperature=0, grammar=grammar), steps.put)
-while (step := steps.get(timeout=60)).finish is None:
+while (step := steps.get(timeout=180)).finish is None:
     assert step.error is None, step.error
 model.close()
 print("served")
@@ -67,7 +67,7 @@ def test_a_caller_cannot_end_the_process(
 ) -> None:
     given = json.dumps([str(gguf), text, number, kind, source])
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], input=given, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", PROGRAM], input=given, capture_output=True, text=True, timeout=300,
         preexec_fn=small_stacks if kind == "json_schema" else None,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (0, "served\n"), ended.stderr

@@ -48,7 +48,7 @@ class Running:
     def wait(self) -> tuple[list[int], Step]:
         ids: list[int] = []
         while True:
-            step = self.steps.get(timeout=60)
+            step = self.steps.get(timeout=180)
             self.taken += 1
             ids.extend(step.token_ids)
             if step.finish is not None or step.error is not None:
@@ -93,7 +93,7 @@ def test_a_short_prompt_passes_a_long_one(model: OpenVinoChat, folder: Path) -> 
     greedy = Sampling(8, temperature=0)
     text = " ".join(f"{number} towns" for number in range(300))
     long, short = Running(model, text, greedy), Running(model, "hi", greedy)
-    short.steps.get(timeout=60)
+    short.steps.get(timeout=180)
     assert long.steps.empty()
     without = OpenVinoChat(SPEC.model_copy(update={"cache": Cache(prefix=False)}), folder, 2)
     try:
@@ -204,7 +204,7 @@ def test_the_use_of_the_cache_is_the_share_of_its_blocks(folder: Path) -> None:
         assert engine.cache_usage == 0
         prompt = engine.prompt([{"role": "user", "content": "one two three four " * 30}], [])
         engine.submit(prompt, Sampling(8, temperature=0), emit)
-        while (step := steps.get(timeout=60)).finish is None:
+        while (step := steps.get(timeout=180)).finish is None:
             assert step.error is None
         blocks = -(-(prompt.num_tokens + 1) // 32)
         assert 5 <= blocks <= 8
@@ -252,7 +252,7 @@ def test_many_share_the_batch(model: OpenVinoChat) -> None:
 def test_cancel_frees_the_batch(model: OpenVinoChat) -> None:
     long = [Running(model, f"Story {n}", Sampling(2000, temperature=1)) for n in range(4)]
     for each in long:
-        each.steps.get(timeout=60)
+        each.steps.get(timeout=180)
         each.generation.cancel()
     after = Running(model, "What is the capital of France?", Sampling(16, temperature=0))
     assert "Paris" in after.text()
@@ -318,7 +318,7 @@ def test_a_text_is_continued(model: OpenVinoChat) -> None:
     prompt = model.prompt_of(ids)
     assert prompt.num_tokens == len(ids)
     model.submit(prompt, Sampling(max_tokens=3, temperature=0), steps.put)
-    written = [steps.get(timeout=60) for _ in range(3)]
+    written = [steps.get(timeout=180) for _ in range(3)]
     assert model.decode([i for step in written for i in step.token_ids]).startswith(" Paris")
 
 
@@ -330,7 +330,7 @@ def test_images_are_rejected(model: OpenVinoChat) -> None:
 def test_close_ends_running_generations(folder: Path) -> None:
     engine = OpenVinoChat(SPEC, folder, threads=2)
     running = Running(engine, "Tell me a story.", Sampling(2000, temperature=1))
-    running.steps.get(timeout=60)
+    running.steps.get(timeout=180)
     engine.close()
     assert isinstance(running.wait()[1].error, NotReady)
     with pytest.raises(NotReady):
