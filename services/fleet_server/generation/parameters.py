@@ -13,7 +13,7 @@ from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation import chat_format
-from fleet_server.generation.formats.fields import GUIDED_ENGINES, check_output
+from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
@@ -38,8 +38,6 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = dict.fromkeys(
     ),
     ALL_ENGINES,
 )  # fmt: skip
-BIASED = ("logit_bias", "logprobs")
-"""Parameters that change or read the logits."""
 PROMPT_LOGPROBS = ("torch", "vllm")
 """Engines with the logarithmic probabilities of the prompt's tokens."""
 BUDGETS = ("thinking_budget", "thinking_token_budget")
@@ -107,7 +105,7 @@ def without(name: str, param: str) -> UnsupportedParameter:
     """The error for an engine that does not support `name`."""
     return UnsupportedParameter(
         f"{param!r} is not supported by this model's engine; engines that support it: "
-        f"{GUIDED_ENGINES if name in BIASED else ', '.join(SUPPORTING_ENGINES[name])}.",
+        f"{', '.join(SUPPORTING_ENGINES[name])}.",
         param=param,
     )
 
@@ -121,7 +119,7 @@ def check_budget(body: Mapping[str, Any], model: ChatModel) -> None:
         if "reasoning_budget" not in model.supports:
             raise UnsupportedParameter(
                 f"{name!r} is not supported by this model's engine; engines that support it: "
-                f"{GUIDED_ENGINES}.",
+                f"{', '.join(ALL_ENGINES)}.",
                 param=name,
             )
         harmony = chat_format.read(getattr(model, "chat_template", "")).harmony

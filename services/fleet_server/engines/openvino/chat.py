@@ -83,12 +83,14 @@ class OpenVinoChat:
             compile_properties(spec.dtype, threads, cpu_has_bf16(), self.device)
         )
         self._speculative = spec.speculative
+        # GenAI's prefix cache keeps the blocks of guesses that were wrong, with the keys and values
+        # of what followed instead; another text with these tokens would get them.
+        self._prefix = spec.cache.prefix and not spec.speculative.prompt_lookup
         if spec.speculative.prompt_lookup:
             properties["prompt_lookup"] = True
         # On a GPU the size of a block is GenAI's choice, so the cache is bounded in bytes.
         blocks = cache if self.device == "cpu" else None
-        scheduler = _scheduler(spec, self.max_concurrent, blocks)
-        self._prefix = spec.cache.prefix
+        scheduler = _scheduler(spec, self.max_concurrent, blocks, prefix=self._prefix)
 
         def reopen() -> Any:
             return _open(chat_files.find(folder), scheduler, plugin(self.device), properties)
@@ -175,9 +177,7 @@ class OpenVinoChat:
     def _checked(self, pipeline: Any) -> tuple[Callable[[], None], guided_backend.Backend | None]:
         """The function that steps a new pipeline, and the backend that it masks tokens with."""
         step = unlocked.step_of(pipeline)
-        # GenAI verifies guesses with the masks, but other texts of the batch get wrong tokens.
-        guesses = self._speculative.prompt_lookup
-        return step, None if guesses else guided_backend.registered(pipeline, step)
+        return step, guided_backend.registered(pipeline, step, self._new_config())
 
     def _guide(self, sampling: Sampling, ids: NDArray[np.int64]) -> step_loop.Guide | None:
         if self._guided is None:
@@ -287,14 +287,14 @@ def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
     return length
 
 
-def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> Any:
+def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None, *, prefix: bool) -> Any:
     config = openvino_genai.SchedulerConfig()
     if cache is None:
         config.cache_size = max(1, math.ceil(spec.cache.kv_bytes / GIB))
     else:
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
-    config.enable_prefix_caching = spec.cache.prefix
+    config.enable_prefix_caching = prefix
     # Long prompts are prefilled in parts, between the tokens of running sequences.
     config.dynamic_split_fuse = True
     return config

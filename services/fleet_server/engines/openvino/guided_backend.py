@@ -174,9 +174,10 @@ _lock = threading.Lock()
 _registered: list[Backend] = []
 
 
-def registered(pipeline: Any, step: Callable[[], None]) -> Backend | None:
+def registered(pipeline: Any, step: Callable[[], None], config: Any) -> Backend | None:
     """The backend, for an idle pipeline (ContinuousBatchingPipeline) that works with it; None if
-    the installed version of GenAI was not verified or `check` fails.
+    the installed version of GenAI was not verified or `check` fails. `config` has what the pipeline
+    requires of every request.
 
     `step` must not hold the interpreter lock: GenAI's threads need it for the masks, and a step
     waits for them.
@@ -192,7 +193,7 @@ def registered(pipeline: Any, step: Callable[[], None]) -> Backend | None:
     except (OSError, ValueError, AttributeError) as error:
         _warn(str(error))
         return None
-    if not check(pipeline, step, backend):
+    if not check(pipeline, step, backend, config):
         _warn("a mask had no effect")
         return None
     return backend
@@ -215,26 +216,28 @@ class OneToken:
         self.accepted.extend(token_ids)
 
 
-def check(pipeline: Any, step: Callable[[], None], backend: Backend) -> bool:
-    """Whether an idle pipeline generates the only token that a mask allows."""
-    wanted = 7  # any token: without a mask it is as likely as any other
+def check(pipeline: Any, step: Callable[[], None], backend: Backend, config: Any) -> bool:
+    """Whether an idle pipeline generates the only token that a mask allows, also where it guesses
+    another one: each time in this prompt the token is followed by another."""
+    wanted, other, number = 7, 8, 3  # any tokens: without a mask they are as likely as any others
     masks = OneToken(wanted)
-    number, structured = backend.add(masks)
-    config = openvino_genai.GenerationConfig()
-    config.max_new_tokens = 2
+    slot, structured = backend.add(masks)
+    config.max_new_tokens = number
     config.ignore_eos = True
     config.structured_output_config = structured
     try:
-        handle = pipeline.add_request(CHECK_ID, openvino.Tensor(np.array([[1, 2, 3]])), config)
+        ids = np.array([[wanted, other, wanted, other, wanted, other]])
+        handle = pipeline.add_request(CHECK_ID, openvino.Tensor(ids), config)
         while pipeline.has_non_finished_requests():
             step()
     finally:
-        backend.remove(number)
-    ids: list[int] = []
+        backend.remove(slot)
+    found: list[int] = []
     while handle.can_read():
         for output in handle.read().values():
-            ids.extend(output.generated_ids)
-    return ids == [wanted] * 2 and masks.accepted[:1] == [wanted]
+            found.extend(output.generated_ids)
+    accepted = masks.accepted[: number - 1]
+    return found == [wanted] * number and accepted == [wanted] * (number - 1)
 
 
 def _warn(reason: str) -> None:

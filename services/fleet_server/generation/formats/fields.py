@@ -15,8 +15,6 @@ from fleet_server.generation.formats.structural_tags import structural_tag
 from fleet_server.protocols import FormatKind, OutputFormat
 
 JSON_OBJECT = '{"type": "object"}'
-GUIDED_ENGINES = "openvino, llamacpp, torch, vllm (openvino without speculative.promptLookup)"
-"""Engines that mask tokens."""
 MAX_GRAMMAR = 50_000
 MAX_CHOICE_CHARS = 200_000
 SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~]")
@@ -56,7 +54,7 @@ def check_output(output: OutputFormat | None, supports: frozenset[str]) -> None:
     if needed not in supports:
         raise UnsupportedParameter(
             f"{output.param!r} is not supported by this model's engine; engines that support it: "
-            f"{GUIDED_ENGINES}.",
+            f"openvino, llamacpp, torch, vllm.",
             param=output.param.partition(".")[0],
         )
 

@@ -26,6 +26,7 @@ from fleet_server.protocols import (
     Finish,
     Generation,
     OutputFormat,
+    ReasoningBudget,
     Sampling,
     Step,
     TemplateArguments,
@@ -112,21 +113,41 @@ def test_prompt_lookup_takes_fewer_steps_for_the_same_tokens(
     spec = SPEC.model_copy(update={"dtype": Dtype.FLOAT32})
     guesses = Speculative(prompt_lookup=True, tokens=4)
     words = "the ferry keeps running until the bridge opens " * 40
-    written, numbers = list[list[int]](), list[int]()
+    count = "Count: 1 2 3 4 5 6 1 2 3 4 5 6"
+    # What follows in the prompt is not allowed, and what was written before is.
+    lines = {"type": "array", "items": {"enum": ["the ferry sinks now", "the bridge burns"]},
+             "minItems": 5, "maxItems": 5}  # fmt: skip
+    drawn = Sampling(24, temperature=1, seed=3, top_p=0.9, logprobs=2, presence_penalty=0.5)
+    budget = ReasoningBudget(6, open="<think>", close="</think>", is_open=True)
+    written, numbers = list[list[list[int]]](), list[list[int]]()
     for each in (spec, spec.model_copy(update={"speculative": guesses})):
         engine = OpenVinoChat(each, folder, threads=2)
         try:
-            written.append(Running(engine, words, Sampling(8, temperature=0)).wait()[0])
-            alone = Running(engine, "Count: 1 2 3 4 5 6 1 2 3 4 5 6", Sampling(24, temperature=0))
-            written.append(alone.wait()[0])
-            numbers.append(alone.taken)
-            sampled = Running(engine, "Hello", Sampling(8, temperature=1, seed=1)).wait()[1]
-            assert sampled.error is None
-            assert ("response_format" in engine.supports) is not each.speculative.prompt_lookup
+            grammar = engine.compile(OutputFormat(json.dumps(lines), "p"))
+            running = [
+                Running(engine, text, sampling) for text, sampling in (
+                    (words, Sampling(8, temperature=0)),
+                    (count, Sampling(24, temperature=0)),
+                    (words, Sampling(64, temperature=0, grammar=grammar)),
+                    (count, drawn),
+                    (words, Sampling(24, temperature=0, reasoning=budget)),
+                )
+            ]  # fmt: skip
+            found = [one.wait() for one in running]
+            assert [last.error for _, last in found] == [None] * len(found)
+            written.append([ids for ids, _ in found])
+            alone = Running(engine, count, Sampling(24, temperature=0))
+            again = Running(engine, words, Sampling(64, temperature=0, grammar=grammar))
+            assert [alone.wait()[0], again.wait()[0]] == written[-1][1:3]
+            numbers.append([alone.taken, again.taken])
+            assert len(json.loads(engine.decode(written[-1][2]))) == 5
+            assert "</think>" in engine.decode(written[-1][4])
+            unseeded = Running(engine, "Hello", Sampling(8, temperature=1)).wait()[1]
+            assert unseeded.error is None
         finally:
             engine.close()
-    assert written[:2] == written[2:]
-    assert numbers[1] < numbers[0]
+    assert written[0] == written[1]
+    assert all(fewer < all_ for all_, fewer in zip(*numbers, strict=True)), numbers
 
 
 def test_a_pipeline_opened_again_generates_the_same(
