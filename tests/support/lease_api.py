@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from fleet_kube.errors import ApiError, KubeError
@@ -12,12 +13,14 @@ Json = dict[str, Any]
 
 
 class LeaseApi:
-    """`objects` by namespace and name; `error` is raised by every request, if set."""
+    """`objects` by namespace and name; `error` is raised by every request, if set. `latency` has
+    what is called during the requests for a Lease, by its name."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Json] = {}
         self.error: KubeError | None = None
         self.forbidden: set[str] = set()
+        self.latency: dict[str, Callable[[], None]] = {}
         self.calls: list[tuple[str, str, str]] = []
         self._version = 0
 
@@ -61,6 +64,8 @@ class LeaseApi:
 
     def _begin(self, verb: str, namespace: str, name: str) -> None:
         self.calls.append((verb, namespace, name))
+        if name in self.latency:
+            self.latency[name]()
         if self.error is not None:
             raise self.error
         if namespace in self.forbidden:
@@ -81,3 +86,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds

@@ -69,6 +69,7 @@ class Leadership:
         self._contenders: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._led = False
+        self._acquisitions = 0
         self._logged: dict[str, str] = {}
         self.problem = ""
         """Why the election cannot be held, such as a missing permission; "" if it can."""
@@ -128,12 +129,14 @@ class Leadership:
         if self.leads != self._led:
             self._led = self.leads
             log(logger, "leading" if self._led else "not_leading", holder=self._election.other)
-            # Reconciles that were skipped while another replica led.
-            if self._led:
-                for namespace, lease in self._leases.items():
-                    if lease.held:
-                        self._changed(namespace)
-                self._wake.set()
+        if self._election.acquisitions != self._acquisitions:
+            self._acquisitions = self._election.acquisitions
+            # Reconciles that were skipped while another replica led, or while the Lease had lapsed
+            # during a slow renewal.
+            for namespace, lease in self._leases.items():
+                if lease.held:
+                    self._changed(namespace)
+            self._wake.set()
 
     async def hold_namespaces(self) -> None:
         """Acquire or renew the Leases that are due."""
@@ -191,7 +194,7 @@ class Leadership:
             lease = self._leases[namespace] = Lease(
                 self._api, namespace, NAMESPACE_LEASE, self._holder, NAMESPACE, self._clock
             )
-        had = lease.held
+        before = lease.acquisitions
         try:
             held = await self._renew(lease)
         except ApiError as error:
@@ -211,7 +214,7 @@ class Leadership:
                       hint="another release serves this namespace")  # fmt: skip
             return REFUSED_SECONDS
         self._logged.pop(namespace, None)
-        if not had or self._contenders.get(namespace, "") != lease.contender:
+        if lease.acquisitions != before or self._contenders.get(namespace, "") != lease.contender:
             self._contenders[namespace] = lease.contender
             self._changed(namespace)
         return RENEW_SECONDS

@@ -56,6 +56,8 @@ class Lease:
         self._contention = ("", 0.0)
         self.other = ""
         """The identity that holds the Lease instead, "" if unknown."""
+        self.acquisitions = 0
+        """How often it was acquired; a renewal after the deadline counts."""
 
     @property
     def held(self) -> bool:
@@ -157,6 +159,8 @@ class Lease:
     def _hold(self, began: float, written: dict[str, Any]) -> None:
         self._version = written["metadata"]["resourceVersion"]
         self._uid = written["metadata"]["uid"]
+        if not self.held:
+            self.acquisitions += 1
         # From before the request: the API server may have stored it at once.
         self._held_until = began + self._terms.deadline
         self.other = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import pytest
@@ -140,6 +141,37 @@ async def test_an_outage_ends_the_leadership_and_everything_is_reconciled_after_
     assert one.writes()
     assert one.changed == ["team-a"]
     assert one.leadership.problem == ""
+
+
+async def test_a_lapse_between_two_renewals_is_noticed(api: LeaseApi, clock: Clock) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.changed.clear()
+    api.error = ApiUnreachable("timeout")
+    clock.now += 7
+    await one.step()
+    assert one.writes()  # the failed renewal ends before the deadline
+    api.error = None
+    clock.now += 2
+    assert not one.writes()  # reconciles of this second change nothing
+    await one.leadership.elect()
+    assert one.writes()
+    assert one.changed == ["team-a"]
+
+
+async def test_a_namespace_that_lapses_during_its_renewal_is_noticed(
+    api: LeaseApi, clock: Clock
+) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.changed.clear()
+    clock.now += NAMESPACE.deadline - 1
+    await one.leadership.elect()
+    one.changed.clear()
+    api.latency[NAMESPACE_LEASE] = partial(clock.advance, 2)
+    await one.leadership.hold_namespaces()
+    assert one.writes()
+    assert one.changed == ["team-a"]
 
 
 async def test_a_forbidden_namespace_does_not_hold_up_the_others(
