@@ -248,6 +248,9 @@ class KubeClient:
             _checked(response, bytes(found))
         return bytes(found)
 
+    def _check(self, method: str, kind: Kind, path: str) -> None:
+        """Called directly before a request is sent, each time; may raise KubeError to refuse it."""
+
     async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
         return await self._request(
             "PATCH", kind, path, body=body, content_type=MERGE, query=self._write_query
@@ -313,6 +316,7 @@ class KubeClient:
             try:
                 if authorization := await self._connection.authorization():
                     headers["Authorization"] = authorization
+                self._check(method, kind, path)
                 response = await self._connection.send(method, url, headers, body, limits)
             except (aiohttp.ClientError, TimeoutError, ConfigError) as error:
                 self._observe(method, kind.plural, 0)

@@ -18,3 +18,9 @@ class Kind(NamedTuple):
         root = f"/apis/{self.api_version}" if "/" in self.api_version else "/api/v1"
         middle = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
+
+    def namespace_of(self, path: str) -> str:
+        """The namespace of a path of this kind; "" if it has none."""
+        parts = path.split("/")
+        named = self.namespaced and "namespaces" in parts
+        return parts[parts.index("namespaces") + 1] if named else ""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from fleet_kube.connection import Connection
 from fleet_kube.errors import ApiUnreachable
+from fleet_kube.rate_limit import RateLimit
 from fleet_operator.controller.leader_client import LeaderClient, NotLeader
 from fleet_operator.kinds import EVENT, MODEL, SERVICE
+from support.aiohttp_server import served
 
 
 @pytest.fixture
@@ -40,3 +43,26 @@ async def test_writes_need_the_lease(
 async def test_reads_need_none(api: LeaderClient) -> None:
     with pytest.raises(ApiUnreachable):
         await api.items(SERVICE, "theirs")
+
+
+async def test_a_write_is_not_sent_again_after_the_lease_is_lost() -> None:
+    led, received = True, 0
+
+    async def shed(_: web.Request) -> web.Response:
+        nonlocal received
+        received += 1
+        return web.json_response({}, status=429, headers={"Retry-After": "30"})
+
+    async def lose(_: float) -> None:
+        nonlocal led
+        led = False
+
+    limit = RateLimit(100, 100, sleep=lose)
+    async with served(shed) as port:
+        host = f"http://127.0.0.1:{port}"
+        api = LeaderClient(Connection(Configuration(host=host)), "manager", limit=limit)
+        api.may_write = lambda _: led
+        with pytest.raises(NotLeader):
+            await api.delete(SERVICE, "mine", "m", "uid")
+        await api.close()
+    assert received == 1
