@@ -1,15 +1,17 @@
 """Who owns an id or alias that several InferenceModels claim.
 
-An id takes precedence over any alias, so that no alias takes a served model away, and both over the
-ids of adapters. Among equal claims the older resource wins. A model that lost its id is not served;
-its aliases come last.
+A name belongs to the namespace with the longest prefix of it, or else to that of the oldest model
+that claims it: whatever another team creates later takes nothing away. Among the models of that
+namespace an id takes precedence over any alias, so that no alias takes a served model away, and
+both over the ids of adapters; among equal claims the older resource wins. A model that lost its id
+is not served; its aliases come last.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 Key = tuple[str, str]
@@ -54,27 +56,57 @@ def prefixed(ids: Iterable[str], prefix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def owners(claims: Iterable[NameClaim]) -> dict[str, NameClaim]:
-    """The owner of every id, alias and id of an adapter in `claims`."""
+def holders(name: str, prefixes: Mapping[str, str]) -> list[str]:
+    """The namespaces with the longest of the prefixes of a name, in order; empty for none.
+
+    Only their models may have the name. `prefixes` are by namespace.
+    """
+    found = {space: prefix for space, prefix in prefixes.items() if name.startswith(prefix)}
+    longest = max(map(len, found.values()), default=0)
+    return sorted(space for space, prefix in found.items() if len(prefix) == longest)
+
+
+def owners(claims: Iterable[NameClaim], prefixes: Mapping[str, str]) -> dict[str, NameClaim]:
+    """The owner of every id, alias and id of an adapter in `claims`.
+
+    The owner of a name that only models of its holders could have, which have none, is a claim
+    without the name of a model.
+    """
     by_age = sorted(claims)
-    owner: dict[str, NameClaim] = {}
+    held = {name: holders(name, prefixes) for claim in by_age for name in claim.names}
+    spaces: dict[str, str] = {}
     for claim in by_age:
-        owner.setdefault(claim.ids[0], claim)
-    served = [claim for claim in by_age if owner[claim.ids[0]] is claim]
-    refused = [claim for claim in by_age if owner[claim.ids[0]] is not claim]
+        for name in claim.names:
+            if not held[name] or claim.namespace in held[name]:
+                spaces.setdefault(name, claim.namespace)
+    owner: dict[str, NameClaim] = {}
+
+    def give(names: Iterable[str], claim: NameClaim) -> None:
+        for name in names:
+            if spaces.get(name) == claim.namespace:
+                owner.setdefault(name, claim)
+
+    for claim in by_age:
+        give(claim.ids[:1], claim)
+    served = [claim for claim in by_age if owner.get(claim.ids[0]) is claim]
+    refused = [claim for claim in by_age if owner.get(claim.ids[0]) is not claim]
     for claim in (*served, *refused):
-        for alias in claim.ids[1:]:
-            owner.setdefault(alias, claim)
+        give(claim.ids[1:], claim)
     for claim in (*served, *refused):
-        for adapter in claim.adapters:
-            owner.setdefault(adapter, claim)
+        give(claim.adapters, claim)
+    for name in held.keys() - owner.keys():
+        owner[name] = NameClaim("", held[name][0], "", (name,))
     return owner
 
 
 class Claimants:
-    """The claims of all models. Changes return the models whose names may change owner by them."""
+    """The claims of all models. Changes return the models whose names may change owner by them.
 
-    def __init__(self) -> None:
+    `prefixes` are those of ids, by namespace.
+    """
+
+    def __init__(self, prefixes: Mapping[str, str]) -> None:
+        self._prefixes = prefixes
         self._claims: dict[Key, NameClaim] = {}
         self._of_id: dict[str, set[Key]] = defaultdict(set)
 
@@ -105,11 +137,12 @@ class Claimants:
         return affected
 
     def lost(self, key: Key) -> dict[str, NameClaim]:
-        """The names of a model that other models own, and the claims of their owners."""
+        """The names of a model that it does not own, and the claims of their owners, which lack the
+        name of a model where the names are only held for a namespace."""
         contenders = self._contenders(key)
-        if len(contenders) == 1:
+        if len(contenders) == 1 and not self._prefixes:
             return {}
-        owner = owners(self._claims[other] for other in contenders)
+        owner = owners((self._claims[other] for other in contenders), self._prefixes)
         claim = self._claims[key]
         return {name: owner[name] for name in claim.names if owner[name] is not claim}
 

@@ -63,7 +63,7 @@ class ClusterCache:
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
         self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
-        self._claimants = Claimants()
+        self._claimants = Claimants(settings.id_prefixes)
         self._other_shards: dict[Key, Raw] = {}
         self.contender: Callable[[str], str] = lambda _: ""
         """Another release that also tries to serve a namespace, "" for none."""

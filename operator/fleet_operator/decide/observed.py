@@ -30,8 +30,8 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another InferenceModel that owns `identifier`, an id or alias of this one or of its
-    adapters."""
+    """Another InferenceModel that owns `identifier`, an id or alias of this one or of its adapters;
+    without a name, the namespace whose prefix it has."""
 
     name: str
     identifier: str

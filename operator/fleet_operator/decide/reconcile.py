@@ -173,6 +173,8 @@ def _problem(observed: Observed) -> Problem | None:
 def _duplicate(observed: Observed, rival: Rival) -> str:
     first = (
         f"The older InferenceModel {_named(observed, rival)} already serves {rival.identifier!r}"
+        if rival.name
+        else f"{rival.identifier!r} has the prefix of namespace {rival.namespace!r}"
     )
     own = observed.resolution.ids[1:]
     if not own:
@@ -200,6 +202,8 @@ def _lost_aliases(observed: Observed) -> Problem | None:
     if not observed.lost:
         return None
     whose = (f"{one.identifier!r} belongs to the InferenceModel {_named(observed, one)}"
+             if one.name
+             else f"{one.identifier!r} has the prefix of namespace {one.namespace!r}"
              for one in observed.lost)  # fmt: skip
     return Problem(DUPLICATE_ALIAS, f"{'; '.join(whose)}. This model is served without these ids.")
 

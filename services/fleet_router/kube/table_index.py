@@ -40,7 +40,7 @@ class TableIndex:
         self._models: dict[Key, ModelView] = {}
         self._slices: dict[Key, SliceView] = {}
         self._of_model: dict[Key, dict[Key, SliceView]] = defaultdict(dict)
-        self._claimants = Claimants()
+        self._claimants = Claimants(self._prefixes)
         self._routes: dict[Key, Route] = {}
         self._stale: dict[Key, set[Key]] = {}
         """With each the resources that a change of names affects together with it."""

@@ -6,13 +6,15 @@ import itertools
 
 import pytest
 
-from fleet_contract.claims import Claimants, NameClaim, owners, prefixed, read_prefixes
+from fleet_contract.claims import Claimants, NameClaim, holders, owners, prefixed, read_prefixes
 
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
-def claim(name: str, created: str, *ids: str, adapters: tuple[str, ...] = ()) -> NameClaim:
-    return NameClaim(created, "ns", name, ids, adapters)
+def claim(
+    name: str, created: str, *ids: str, adapters: tuple[str, ...] = (), space: str = "ns"
+) -> NameClaim:
+    return NameClaim(created, space, name, ids, adapters)
 
 
 @pytest.mark.parametrize(
@@ -31,18 +33,49 @@ def claim(name: str, created: str, *ids: str, adapters: tuple[str, ...] = ()) ->
         # Ids and aliases take precedence over the ids of adapters, as in the router.
         ([claim("a", OLD, "x", adapters=("x:p", "x:q", "x:r")), claim("b", NEW, "x:p", "x:q")],
          {"x": "a", "x:p": "b", "x:q": "b", "x:r": "a"}),
+        # Ids of another namespace take nothing away from an older model, nor do aliases.
+        ([claim("a", OLD, "x", "s", adapters=("x:p", "x:q")),
+          claim("b", NEW, "s", "x:p", "t", space="other"),
+          claim("c", NEWEST, "x:q", "t", space="third")],
+         {"x": "a", "s": "a", "x:p": "a", "x:q": "a", "t": "b"}),
+        # In its own namespace an id takes precedence over an alias, also if another namespace
+        # claimed it in between.
+        ([claim("a", OLD, "x", "s"), claim("b", NEW, "s", space="other"), claim("c", NEWEST, "s")],
+         {"x": "a", "s": "c"}),
+        # a is not served, but its namespace claimed the alias first.
+        ([claim("z", OLD, "x", space="other"), claim("a", NEW, "x", "s"),
+          claim("b", NEWEST, "s", space="third")],
+         {"x": "z", "s": "a"}),
     ],
 )  # fmt: skip
 def test_every_name_has_one_owner_in_any_order(
     claims: list[NameClaim], expected: dict[str, str]
 ) -> None:
     for order in itertools.permutations(claims):
-        assert {name: owner.name for name, owner in owners(order).items()} == expected
+        assert {name: owner.name for name, owner in owners(order, {}).items()} == expected
 
 
 def test_equal_creation_times_are_ordered_by_namespace_and_name() -> None:
     first, second = NameClaim(OLD, "a", "z", ("x",)), NameClaim(OLD, "b", "a", ("x",))
-    assert owners([second, first])["x"] is first
+    assert owners([second, first], {})["x"] is first
+
+
+def test_only_the_namespace_of_the_longest_prefix_can_have_a_name() -> None:
+    prefixes = {"a": "p/", "b": "p/b/", "c": "p/b/"}
+    assert [holders(name, prefixes) for name in ("x", "p/x", "p/b/x")] == [[], ["a"], ["b", "c"]]
+    first = claim("m", OLD, "p/x", "y", "p/b/z", adapters=("p/x:s",), space="other")
+    assert owners([first], prefixes) == {
+        "p/x": NameClaim("", "a", "", ("p/x",)),
+        "y": first,
+        "p/b/z": NameClaim("", "b", "", ("p/b/z",)),
+        "p/x:s": NameClaim("", "a", "", ("p/x:s",)),
+    }
+    own, shared = claim("n", NEW, "p/x", space="a"), claim("o", NEWEST, "p/b/z", space="c")
+    found = owners([first, own, shared], prefixes)
+    assert (found["p/x"], found["p/b/z"]) == (own, shared)
+    claims = Claimants(prefixes)
+    claims.put(first)
+    assert list(claims.lost(("other", "m"))) == ["p/x", "p/b/z", "p/x:s"]
 
 
 def test_prefixes() -> None:
@@ -56,7 +89,7 @@ def test_prefixes() -> None:
 
 
 def test_a_change_affects_all_whose_names_may_change_owner() -> None:
-    claims = Claimants()
+    claims = Claimants({})
     assert claims.put(claim("a", OLD, "x")) == {("ns", "a")}
     assert claims.put(claim("b", NEW, "x", "s")) == {("ns", "a"), ("ns", "b")}
     assert claims.put(claim("c", NEWEST, "y", "s")) == {("ns", name) for name in "abc"}
@@ -68,7 +101,7 @@ def test_a_change_affects_all_whose_names_may_change_owner() -> None:
 
 
 def test_lost_names_have_the_claims_of_their_owners() -> None:
-    claims = Claimants()
+    claims = Claimants({})
     a, b, c = claim("a", OLD, "x"), claim("b", NEW, "x", "s", "t"), claim("c", NEWEST, "y", "s")
     for each in (a, b, c):
         claims.put(each)
@@ -80,14 +113,14 @@ def test_lost_names_have_the_claims_of_their_owners() -> None:
 
 
 def test_a_change_does_not_affect_models_further_away() -> None:
-    claims = Claimants()
+    claims = Claimants({})
     for each in (claim("a", OLD, "x"), claim("b", OLD, "y", "x"), claim("c", OLD, "z", "y")):
         claims.put(each)
     assert claims.put(claim("d", NEW, "u", "z")) == {("ns", name) for name in "bcd"}
 
 
 def test_names_of_a_model_that_is_gone_stay_claimed_by_others() -> None:
-    claims = Claimants()
+    claims = Claimants({})
     for name in "ab":
         claims.put(claim(name, OLD, "x"))
     claims.release(("ns", "a"))

@@ -230,10 +230,12 @@ def test_prefixes_keep_the_ids_of_namespaces_apart(sources: Sources) -> None:
     prefixed = cache.observe(("team-a", "m"))
     assert prefixed is not None
     assert (rival(cache), prefixed.rival) == (None, None)
-    cache.put_model(at(model("x", "uid-x", model="team-a/org/m"), namespace="zzz"))
+    older = {"namespace": "zzz", "creationTimestamp": "2020-01-01T10:00:00Z"}
+    cache.put_model(at(model("x", "uid-x", model="team-a/org/m", aliases=["team-a/n"]), **older))
     squatter = cache.observe(("zzz", "x"))
     assert squatter is not None
     assert squatter.rival == Rival("m", "team-a/org/m", "team-a")
+    assert squatter.lost == (Rival("", "team-a/n", "team-a"),)
 
 
 def test_other_shards_models_only_claim_names_and_use_capacity(sources: Sources) -> None:

@@ -39,6 +39,17 @@ def test_a_duplicate_of_another_namespace_keeps_its_servers(observe: Observe) ->
     assert decision.events == (Event("Warning", "DuplicateModel", message),)
 
 
+def test_an_id_with_the_prefix_of_another_namespace_is_not_served(observe: Observe) -> None:
+    observed = settled(observe, model(), {"ready": True})
+    decision = reconcile(replace(observed, rival=Rival("", "org/m", "org")))
+    assert (decision.status["phase"], decision.delete) == ("Conflict", ())
+    message = "'org/m' has the prefix of namespace 'org'."
+    assert decision.events == (Event("Warning", "DuplicateModel", message),)
+    decision = reconcile(replace(observed, lost=(Rival("", "org/a", "org"),)))
+    message = "'org/a' has the prefix of namespace 'org'. This model is served without these ids."
+    assert condition_of(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
+
+
 def test_a_second_release_that_wants_the_namespace_is_reported(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
     before = reconcile(observed)

@@ -18,10 +18,12 @@ from support.route_tables import build
 ONE, TWO = Endpoint("one", "10.0.0.1", 8000), Endpoint("two", "10.0.0.2", 8000)
 
 
-def view(name: str, *ids: str, created: int = 0, **more: object) -> ModelView:
+def view(
+    name: str, *ids: str, created: int = 0, namespace: str = "ns", **more: object
+) -> ModelView:
     spec = ModelSpec(model=ids[0], aliases=list(ids[1:])) if ids else None
     stamp = f"2026-01-01T00:00:{created:02d}Z"
-    return ModelView("ns", name, stamp, spec, **more)  # type: ignore[arg-type]
+    return ModelView(namespace, name, stamp, spec, **more)  # type: ignore[arg-type]
 
 
 def applied(index: TableIndex, table: RouteTable, limit: int = 1000) -> list[Change]:
@@ -110,25 +112,26 @@ def test_an_error_of_one_resource_keeps_its_route_and_those_of_others(
 @pytest.mark.parametrize("seed", range(20))
 def test_any_sequence_of_changes_leads_to_the_table_built_at_once(seed: int) -> None:
     rng = random.Random(seed)
-    index, table = TableIndex({}), RouteTable(ordered=True)
+    environ = {"ID_PREFIXES": "team=f"} if seed % 2 else {}
+    index, table = TableIndex(environ), RouteTable(ordered=True)
     models: dict[Key, ModelView] = {}
     slices: dict[Key, SliceView] = {}
     for _ in range(200):
-        name = f"m{rng.randrange(6)}"
-        key = ("ns", name)
+        name, namespace = f"m{rng.randrange(6)}", rng.choice(("ns", "ns", "team"))
+        key = (namespace, name)
         if rng.random() < 0.3:
             endpoints = tuple(rng.sample((ONE, TWO), rng.randrange(3)))
-            slices[key] = SliceView("ns", name, endpoints)
+            slices[key] = SliceView(namespace, name, endpoints)
             index.put_slice(key, slices[key])
         elif rng.random() < 0.3:
             models.pop(key, None)
             index.put_model(key, None)
         else:
             ids = rng.sample("abcdef", rng.randrange(4))
-            models[key] = view(name, *ids, created=rng.randrange(3))
+            models[key] = view(name, *ids, created=rng.randrange(3), namespace=namespace)
             index.put_model(key, models[key])
         applied(index, table, limit=rng.choice((1, 2, 1000)))
-        whole = build(models.values(), slices.values(), {})
+        whole = build(models.values(), slices.values(), environ)
         assert table.by_id == whole.by_id
         assert table.routes == whole.routes
         assert set(table.endpoints()) == set(whole.endpoints())
