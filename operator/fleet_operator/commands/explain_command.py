@@ -115,7 +115,7 @@ def _cluster() -> Any:
     used: dict[str, dict[str, int]] = {}
     for raw in pods["items"]:
         pod = PodView.parse(raw)
-        if pod.node and pod.phase not in ("Succeeded", "Failed"):
+        if pod.node and not pod.terminal:
             add(used.setdefault(pod.node, {}), {"pods": 1000, **pod.requests})
     return Cluster([NodeView.parse(raw) for raw in nodes["items"]], used)
 

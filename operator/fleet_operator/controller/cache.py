@@ -285,7 +285,7 @@ def _key(raw: Raw) -> Key:
 
 
 def _usage(pod: PodView | None) -> PodUsage | None:
-    if pod is None or pod.phase in ("Succeeded", "Failed"):
+    if pod is None or pod.terminal:
         return None
     return PodUsage(pod.node, pod.requests)
 

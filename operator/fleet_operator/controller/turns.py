@@ -169,10 +169,10 @@ class RolloutTurns:
         if kept is None:
             return
         version = applied_version(observed.deployment)
-        if any(pod.node and pod.template == version for pod in observed.pods):
+        if any(pod.node and pod.template == version for pod in observed.present):
             del self._reserved[key]
             return
-        old = any(pod.node == kept.begun.node for pod in observed.pods)
+        old = any(pod.node == kept.begun.node for pod in observed.present)
         self._reserved[key] = NodeReservation(kept.begun, not (kept.begun.hands_over and old))
 
     def _note_failure(self, key: Key, observed: Observed) -> None:

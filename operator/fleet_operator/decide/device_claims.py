@@ -11,6 +11,6 @@ def needed(observed: Observed, version: str, rollout: Rollout | None) -> frozens
     """All of them until `version` is stable and no server of another one is left: pods that replace
     those of an earlier version, and a rollback to it, need its template."""
     settled = rollout is not None and rollout.stable_hash == version
-    if settled and all(pod.template == version for pod in observed.pods):
+    if settled and all(pod.template == version for pod in observed.present):
         return frozenset()
     return frozenset(ref for ref in observed.children if ref.kind == DEVICE_CLAIM_TEMPLATE.kind)

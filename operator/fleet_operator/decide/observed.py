@@ -166,6 +166,11 @@ class Observed:
         return self.children.get(Ref("Deployment", self.name))
 
     @property
+    def present(self) -> tuple[PodView, ...]:
+        """The pods that have not ended, those that are being deleted included."""
+        return tuple(pod for pod in self.pods if not pod.terminal)
+
+    @property
     def wake(self) -> str | None:
         """The routers' annotation that requests a server."""
         found: str | None = (self.model["metadata"].get("annotations") or {}).get(ANNOTATION_WAKE)

@@ -205,8 +205,7 @@ def _mode(observed: Observed) -> RolloutMode:
 def _with_unplaced(observed: Observed, servers: ServerSet, rollout: Rollout) -> Rollout:
     """`rollout` with the time since when there is no server, not even one that is leaving, and its
     successor cannot be placed."""
-    present = [pod for pod in observed.pods if pod.phase not in ("Succeeded", "Failed")]
-    alone = len(servers.current) == len(present) and not servers.ready
+    alone = len(servers.current) == len(observed.present) and not servers.ready
     since = None
     if alone and blockage(servers, observed.now) is not None:
         since = rollout.unplaced_since or render(observed.now)

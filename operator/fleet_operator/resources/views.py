@@ -86,7 +86,13 @@ class PodView:
     @property
     def active(self) -> bool:
         """Whether it counts as a server: neither terminated nor being deleted."""
-        return not self.deleting and self.phase not in ("Succeeded", "Failed")
+        return not self.deleting and not self.terminal
+
+    @property
+    def terminal(self) -> bool:
+        """Whether its containers have ended for good: it takes nothing of its node, and may exist
+        for long, such as one that was evicted."""
+        return self.phase in ("Succeeded", "Failed")
 
     @property
     def replica_set(self) -> str:

@@ -38,7 +38,8 @@ def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate
     deleted = observed.model["metadata"].get("deletionTimestamp")
     if deleted or observed.status.get("phase") in UNSCALED:
         return None
-    if not observed.pods or not all(pod.active and pod.ready for pod in observed.pods):
+    pods = observed.present
+    if not pods or not all(pod.active and pod.ready for pod in pods):
         return None
     loads = [load, *fallback_of]
     if any(each is None or not each.complete for each in loads):
@@ -59,7 +60,7 @@ def candidate(observed: Observed, fallback_of: Iterable[Load] = ()) -> Candidate
     since = now if busy else active
     return Candidate(
         name_of(observed), spec.priority, active, max(since + spec.yields_after, ready + stay),
-        busy, observed.pods,
+        busy, pods,
     )  # fmt: skip
 
 
@@ -91,5 +92,4 @@ def leaving(observed: Observed, name: str) -> tuple[PodView, ...]:
     past = read_part(Scaling, observed.status.get("scaling"))
     if past is not None and past.yielded_to not in (None, name):
         return ()
-    # One that has ended takes nothing of its node.
-    return tuple(pod for pod in observed.pods if pod.phase not in ("Succeeded", "Failed"))
+    return observed.present

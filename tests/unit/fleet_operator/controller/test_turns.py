@@ -167,7 +167,10 @@ def test_the_capacity_of_a_begun_rollout_is_reserved(fleet: Fleet) -> None:
     assert fleet.turns.cluster(b, cluster) is cluster
 
 
-def test_what_an_old_server_leaves_is_reserved_for_its_successor(fleet: Fleet) -> None:
+@pytest.mark.parametrize("evicted", [False, True])
+def test_what_an_old_server_leaves_is_reserved_for_its_successor(
+    fleet: Fleet, evicted: bool
+) -> None:
     a, b = fleet.model("a"), fleet.model("b")
     old = fleet.pod("a", "1", ready=True)
     cluster = Cluster([node("node-a")], {})
@@ -175,7 +178,10 @@ def test_what_an_old_server_leaves_is_reserved_for_its_successor(fleet: Fleet) -
     fleet.model("a", applied="2", stable="1")
     fleet.turns.update(a)
     assert fleet.turns.cluster(b, cluster) is cluster  # the old server counts itself
-    fleet.cache.drop_pod(old)
+    if evicted:  # it may exist for long
+        fleet.pod("a", "1", phase="Failed", running=False)
+    else:
+        fleet.cache.drop_pod(old)
     fleet.turns.update(a)
     taken = fleet.turns.cluster(b, cluster)
     assert taken is not None

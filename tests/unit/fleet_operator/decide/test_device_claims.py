@@ -65,6 +65,9 @@ def test_an_old_template_is_kept_until_the_new_version_is_stable_and_alone(
     observed = claiming(observe, pods=raws, children={OLD: {}, Ref("Service", "m"): {}})
     rollout = Rollout(stable_hash=stable)
     assert needed(observed, "v2", rollout) == (frozenset({OLD}) if kept else frozenset())
+    ended = pod("m-evicted", template="v1", phase="Failed")
+    observed = claiming(observe, pods=[*raws, ended], children={OLD: {}, Ref("Service", "m"): {}})
+    assert needed(observed, "v2", rollout) == (frozenset({OLD}) if kept else frozenset())
 
 
 def test_an_old_template_is_deleted_at_last(observe: Observe) -> None:

@@ -58,6 +58,14 @@ def test_a_model_that_starts_or_leaves_stays(observe: Observe, pods: Any) -> Non
     assert candidate(replace(seen(observe), pods=())) is None
 
 
+def test_pods_that_have_ended_do_not_matter(observe: Observe) -> None:
+    evicted = {"phase": "Failed", "running": False}
+    found = candidate(seen(observe, None, evicted, {"ready": True}))
+    assert found is not None
+    assert [pod.name for pod in found.pods] == ["m-1"]
+    assert candidate(seen(observe, None, evicted)) is None
+
+
 @pytest.mark.parametrize("load", [None, Load(0, None, complete=False)])
 def test_a_model_of_unknown_load_stays(observe: Observe, load: Load | None) -> None:
     assert candidate(seen(observe, load=load)) is None
@@ -132,7 +140,9 @@ def test_the_servers_of_a_model_that_is_scaled_to_zero_leave(observe: Observe) -
 def test_pods_that_have_ended_are_no_servers(observe: Observe) -> None:
     observed = seen(observe)
     ended = observe(model(), [pod("ended", phase="Succeeded")]).pods
-    assert candidate(replace(observed, pods=(*observed.pods, *ended))) is None
+    found = candidate(replace(observed, pods=(*observed.pods, *ended)))
+    assert found is not None
+    assert found.pods == observed.pods
 
 
 @pytest.mark.parametrize("pods", [(), ({"ready": True, "deleting": True},)])
