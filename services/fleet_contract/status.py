@@ -144,6 +144,8 @@ class TrafficShare(SpecPart):
     """The weight in the spec with which it began."""
     version: str
     """Digest of the pod template it refers to."""
+    spec: str = ""
+    """Digest of the fields of the resource's spec that the pod template depends on."""
     reason: str
     """Rising, WaitingForServers, Complete or TakenBack."""
     message: str = ""

@@ -88,7 +88,7 @@ def reconcile(observed: Observed) -> Decision:
     rollout = step.rollout if step is not None else _rollout(observed)
     # With a problem the servers are not those of this spec, and a pause keeps everything.
     kept = problem is not None or bool(flaws) or pause is not None
-    share = _past_share(observed) if kept else _share(observed, servers, decision)
+    share = _past_share(observed) if kept else _share(observed, servers, decision, ahead)
     extra = Extra(problem, flaws, pause, share)
     after = status.build(observed, servers, target, decision, choice, rollout, extra)
     scaled = _scaled(observed, objects, target)
@@ -292,12 +292,18 @@ def _past_share(observed: Observed) -> TrafficShare | None:
     return read_part(TrafficShare, observed.status.get("traffic"))
 
 
-def _share(observed: Observed, servers: ServerSet, decision: PhaseDecision) -> TrafficShare | None:
+def _share(
+    observed: Observed, servers: ServerSet, decision: PhaseDecision, ahead: tuple[str, ...]
+) -> TrafficShare | None:
     spec = observed.resolution.spec
     past = _past_share(observed)
     if spec is None:
         return past
-    return canary.share(spec.traffic, past, servers, decision, observed.comparison, observed.now)
+    is_applied = not ahead and not profile_state.is_held(observed)
+    applied = canary.spec_digest(observed.model["spec"]) if is_applied else None
+    return canary.share(
+        spec.traffic, past, servers, decision, observed.comparison, applied, observed.now
+    )
 
 
 def _rollout(observed: Observed) -> Rollout | None:

@@ -2,20 +2,23 @@
 
 It rises by a step while errors, rejected requests and clients that give up are no more frequent and
 first bytes come no later than at the primary of the group, and is set to 0 otherwise, or when a
-server fails. A
-model whose weight was taken back gets requests again after a change of its servers or of
-`traffic.weight`.
+server fails. A model whose weight was taken back gets requests again after a change of its servers
+or of `traffic.weight`. A weight of 100 is kept by new servers of the same spec, such as after an
+update of the operator: the primary may be asleep or gone.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from fleet_contract.blocks.traffic import Traffic
 from fleet_contract.status import TrafficShare
 from fleet_operator.decide.observed import Comparison
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.resources.digests import digest
 from fleet_operator.timestamps import parse, render
 
 TRAFFIC = "Traffic"
@@ -26,6 +29,12 @@ COMPLETE = "Complete"
 TAKEN_BACK = "TakenBack"
 REASONS = (RISING, WAITING, COMPLETE, TAKEN_BACK)
 WHOLE = 100
+NOT_OF_PODS = frozenset({
+    "replicas", "stopped", "minReplicas", "maxReplicas", "scaleToZeroAfter", "priority",
+    "yieldsAfter", "prewarm", "targetInFlight", "scaleDownDelay", "routing", "rollout", "traffic",
+    "inferencePool", "fallback", "price",
+})  # fmt: skip
+"""Fields of a spec that pods do not depend on; autoscalers write some of them."""
 ERROR_MARGIN = 0.01
 """By how much the share of errors may exceed that of the primary."""
 ABANDONED_MARGIN = 0.05
@@ -48,9 +57,13 @@ def share(
     servers: ServerSet,
     decision: PhaseDecision,
     comparison: Comparison | None,
+    spec: str | None,
     now: float,
 ) -> TrafficShare | None:
-    """The share from now on; None if it does not rise by itself."""
+    """The share from now on; None if it does not rise by itself.
+
+    `spec` is the digest of the spec that the servers have, None while they have an earlier one.
+    """
     if traffic is None or traffic.rise is None:
         return None
     serving = bool(servers.current_ready) or decision.reason == "Remote"
@@ -58,11 +71,17 @@ def share(
         weight=traffic.weight,
         start=traffic.weight,
         version=servers.version,
+        spec=spec or "",
         reason=RISING if serving else WAITING,
         since=render(now),
     )
-    if past is None or (past.version, past.start) != (servers.version, traffic.weight):
+    if past is None or past.start != traffic.weight:
         past = began
+    elif past.version != servers.version:
+        same = past.weight == WHOLE and spec is not None and past.spec in ("", spec)
+        past = past.model_copy(update={"version": servers.version}) if same else began
+    if spec is not None:
+        past = past.model_copy(update={"spec": spec})
     if past.reason == TAKEN_BACK:
         return past
     if decision.failed:
@@ -133,6 +152,11 @@ def _most_rejected(comparison: Comparison, few: int) -> float:
     expected = primary.rejected_share
     deviation = math.sqrt(expected * (1 - expected) / own.requests)
     return expected + ERROR_MARGIN + REJECTED_DEVIATIONS * deviation
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """Digest of the fields of a spec, in wire form, on which the pod template depends."""
+    return digest({name: value for name, value in spec.items() if name not in NOT_OF_PODS})
 
 
 def describe(traffic: Traffic, found: TrafficShare) -> str:

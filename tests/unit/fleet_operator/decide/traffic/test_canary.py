@@ -14,8 +14,9 @@ from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Tally
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.decide.traffic import canary
+from fleet_operator.decide.turn import Turn
 from fleet_operator.timestamps import render
-from support.operator_objects import NOW, model
+from support.operator_objects import NOW, model, settings_of
 from support.operator_states import again, condition_of, settled
 
 Observe = Callable[..., Observed]
@@ -52,6 +53,7 @@ def test_a_model_begins_with_the_weight_of_its_spec(observe: Observe) -> None:
     assert serving.status["traffic"] == {
         "weight": 10, "start": 10, "reason": "Rising", "since": render(NOW),
         "version": serving.status["rollout"]["stableHash"],
+        "spec": canary.spec_digest(serving.model["spec"]),
     }  # fmt: skip
 
 
@@ -171,6 +173,48 @@ def test_a_change_begins_again(observe: Observe, spec: dict[str, Any]) -> None:
     raw = {**model(**{"traffic": TRAFFIC, **spec}), "status": back.status}
     decision = reconcile(replace(back, model=raw, resolution=observe(raw).resolution))
     assert weight(decision)[0] == (20 if "traffic" in spec else 10)
+
+
+def complete(observe: Observe) -> Observed:
+    """A model whose weight has risen to 100."""
+    observed = rising(observe, weight=90)
+    observed = again(observed, compared(observed, GOOD), now=NOW + 60)
+    assert (observed.status["traffic"]["weight"], observed.status["phase"]) == (100, "Ready")
+    return observed
+
+
+def test_new_servers_of_the_same_spec_keep_the_whole(observe: Observe) -> None:
+    """Such as after an update of the operator or of a profile: the primary may be asleep."""
+    observed = complete(observe)
+    updated = replace(observed, settings=settings_of(SERVER_IMAGE_CPU="newer"))
+    decision = reconcile(updated)
+    assert weight(decision) == (100, "WaitingForServers")
+    assert decision.status["traffic"]["version"] != observed.status["traffic"]["version"]
+    twice = replace(again(updated, decision), settings=settings_of(SERVER_IMAGE_CPU="newest"))
+    assert weight(reconcile(twice)) == (100, "WaitingForServers")
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"), [({"replicas": 1, "price": {"input": 1}}, 100), ({"dtype": "float16"}, 90)]
+)
+def test_new_servers_of_another_spec_begin_again(
+    observe: Observe, edit: dict[str, Any], found: int
+) -> None:
+    observed = complete(observe)
+    raw = {**observed.model, "spec": {**observed.model["spec"], **edit}}
+    changed = replace(observed, model=raw, resolution=observe(raw).resolution,
+                      settings=settings_of(SERVER_IMAGE_CPU="newer"))  # fmt: skip
+    assert weight(reconcile(changed))[0] == found
+
+
+def test_a_change_that_waits_for_its_turn_begins_again_later(observe: Observe) -> None:
+    observed = complete(observe)
+    raw = {**observed.model, "spec": {**observed.model["spec"], "dtype": "float16"}}
+    changed = replace(observed, model=raw, resolution=observe(raw).resolution)
+    waiting = replace(changed, turn=Turn(("ns/other",), ("ns/other",)))
+    decision = reconcile(waiting)
+    assert weight(decision) == (100, "Complete")
+    assert weight(reconcile(again(changed, decision)))[0] == 90
 
 
 def test_the_time_without_servers_does_not_count(observe: Observe) -> None:
