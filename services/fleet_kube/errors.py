@@ -35,6 +35,11 @@ class ApiError(KubeError):
         return self.status in (408, 409, 429) or self.status >= 500
 
     @property
+    def is_shed(self) -> bool:
+        """Whether the API server refused the request unprocessed because it has too many."""
+        return self.status == 429 or (self.status == 503 and self.retry_after > 0)
+
+    @property
     def is_unreadable(self) -> bool:
         """Of a list or watch: whether its namespace was deleted or must not be read. With rights in
         single namespaces a deleted one is a 403, since its Role is gone too."""

@@ -25,6 +25,8 @@ class Recorder:
 
     async def delete(self, kind: Any, namespace: str, name: str, uid: str) -> None:
         self.asked.append(("delete", kind.kind, namespace, name, uid))
+        if kind.kind in self.refuse:
+            raise self.refuse[kind.kind]
 
     async def patch_status(self, kind: Any, namespace: str, name: str, body: Any) -> dict[str, Any]:
         self.asked.append(("status", body))

@@ -35,6 +35,11 @@ PASSING_SECONDS = 0.5
 """Minimum time between two writes of a status that only reports progress."""
 
 
+RECONCILE_SECONDS = 120.0
+"""Maximum time of a reconcile, whose requests may wait as the API server demands. Liveness fails
+somewhat later."""
+
+
 class Delayed(Exception):
     """The API server could not process a write now; to be retried after `seconds`, 0 if it named
     no time."""
@@ -88,6 +93,9 @@ class Controller:
                 result = await self.reconcile_one(key)
             except Delayed as delayed:
                 after = delayed.seconds
+            except TimeoutError:
+                log(logger, "reconcile_timeout", level=logging.WARNING, model="/".join(key),
+                    seconds=RECONCILE_SECONDS)  # fmt: skip
             except KubeError as error:
                 after = error.retry_after if isinstance(error, ApiError) else 0.0
                 log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
@@ -103,11 +111,12 @@ class Controller:
 
         One in a namespace that this process may not write to is left alone. Raises KubeError, and
         Delayed where a write of a child failed for a transient reason: the status is kept, since
-        nothing is wrong with the model.
+        nothing is wrong with the model. TimeoutError after RECONCILE_SECONDS.
         """
         order = self._yields.take(key)
         try:
-            return await self._reconcile(key, order)
+            async with asyncio.timeout(RECONCILE_SECONDS):
+                return await self._reconcile(key, order)
         except Exception:
             self._yields.restore(key, order)
             raise

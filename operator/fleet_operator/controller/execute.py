@@ -40,9 +40,10 @@ API server idles between two."""
 class Outcome:
     """What became of a plan's children.
 
-    `refused` has the API server's message for each child that it rejects. `delayed` is set where a
-    request failed for a transient reason, to the seconds the API server asked to wait, 0 for none.
-    `changed`: a known child has another version now, from which another status may follow.
+    `refused` has the API server's message for each child that it refused to write or delete.
+    `delayed` is set where a request failed for a transient reason, to the seconds the API server
+    asked to wait, 0 for none. `changed`: a known child has another version now, from which another
+    status may follow.
     """
 
     writes: int = 0
@@ -50,9 +51,12 @@ class Outcome:
     delayed: float | None = None
     changed: bool = False
 
-    def delay(self, error: ApiError) -> None:
-        """Record a transient error; the longest wait counts."""
-        self.delayed = max(self.delayed or 0.0, error.retry_after)
+    def fail(self, ref: Ref, error: ApiError) -> None:
+        """Record the error of a write; of transient ones the longest wait counts."""
+        if error.is_transient:
+            self.delayed = max(self.delayed or 0.0, error.retry_after)
+        else:
+            self.refused[ref] = error.message
 
 
 class Executor:
@@ -65,7 +69,11 @@ class Executor:
         self._new_services = asyncio.Semaphore(NEW_SERVICES)
 
     async def children(self, observed: Observed, plan: Decision) -> Outcome:
-        """Apply and delete children. Raises ApiUnreachable; ApiError if a deletion is refused."""
+        """Apply and delete children. Raises ApiUnreachable.
+
+        Once the API server sheds a request, the rest is left to the next reconcile: each request
+        may wait for minutes before it is given up.
+        """
         outcome = Outcome()
         for wanted in plan.objects:
             ref = Ref(wanted["kind"], wanted["metadata"]["name"])
@@ -78,21 +86,21 @@ class Executor:
                 outcome.changed |= await self._apply(observed, ref, wanted)
                 outcome.writes += 1
             except ApiError as error:
-                if error.is_transient:
-                    outcome.delay(error)
-                else:
-                    outcome.refused[ref] = error.message
-                log(logger, "apply_delayed" if error.is_transient else "apply_refused",
-                    level=logging.WARNING, kind=ref.kind, namespace=observed.namespace,
-                    object=ref.name, status=error.status, error=error.message)  # fmt: skip
+                _log_failure("apply", observed, ref, error)
+                outcome.fail(ref, error)
+                if error.is_shed:
+                    return outcome
         for ref in plan.delete:
-            found = observed.children[ref]
-            if not _is_leaving(found):
-                uid = found["metadata"]["uid"]
-                # By uid, so that a new object of the name is not deleted.
-                await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
-                log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
+            if _is_leaving(observed.children[ref]):
+                continue
+            try:
+                await self._delete(observed, ref)
                 outcome.writes += 1
+            except ApiError as error:
+                _log_failure("delete", observed, ref, error)
+                outcome.fail(ref, error)
+                if error.is_shed:
+                    return outcome
         return outcome
 
     async def status(self, observed: Observed, plan: Decision) -> dict[str, Any] | None:
@@ -113,6 +121,12 @@ class Executor:
     def forget(self, key: Key) -> None:
         """Drop what is known of a deleted model."""
         self._applied.pop(key, None)
+
+    async def _delete(self, observed: Observed, ref: Ref) -> None:
+        # By uid, so that a new object of the name is not deleted.
+        uid = observed.children[ref]["metadata"]["uid"]
+        await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
+        log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
 
     def _must_apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
         found = observed.children.get(ref)
@@ -159,6 +173,12 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
         elif value != old:
             patch[name] = value
     return patch
+
+
+def _log_failure(action: str, observed: Observed, ref: Ref, error: ApiError) -> None:
+    log(logger, f"{action}_delayed" if error.is_transient else f"{action}_refused",
+        level=logging.WARNING, kind=ref.kind, namespace=observed.namespace, object=ref.name,
+        status=error.status, error=error.message)  # fmt: skip
 
 
 def _is_leaving(found: Mapping[str, Any] | None) -> bool:

@@ -95,7 +95,11 @@ class ReleaseModelsController:
                 created=not known)  # fmt: skip
         for raw in decided.delete:
             meta = raw["metadata"]
-            await self._api.delete(MODEL, meta["namespace"], meta["name"], meta["uid"])
+            try:
+                await self._api.delete(MODEL, meta["namespace"], meta["name"], meta["uid"])
+            except ApiError as error:
+                refused[f"{meta['namespace']}/{meta['name']}"] = error.message
+                continue
             log(logger, "deleted", kind=MODEL.kind, namespace=meta["namespace"],
                 object=meta["name"])  # fmt: skip
         self._note(refused)

@@ -62,12 +62,10 @@ class Prefetcher:
             try:
                 found = await self._found(namespace)
                 for key, one in here.items():
-                    await self._keep(key, one, found)
+                    place = (key[0], prefetch.profile_of(one.object))
+                    fresh[place] = await self._kept(key, one, found)
                 for raw in prefetch.unwanted(found.values(), here, self._resolver.sources):
                     await self._delete(raw)
-                for key, one in here.items():
-                    place = (key[0], prefetch.profile_of(one.object))
-                    fresh[place] = await self._progress(key, one, found.get(key))
             except KubeError as error:
                 # Without the right to list them nothing is lost as long as no profile needs them.
                 if here or not (isinstance(error, ApiError) and error.is_unreadable):
@@ -98,6 +96,21 @@ class Prefetcher:
                 whole = {"apiVersion": DAEMON_SET.api_version, "kind": DAEMON_SET.kind, **raw}
                 found[meta["namespace"], meta["name"]] = whole
         return found
+
+    async def _kept(
+        self, key: prefetch.Key, one: prefetch.Wanted, found: dict[prefetch.Key, dict[str, Any]]
+    ) -> Progress:
+        """The progress of one that was applied. Where a request is refused, as by a policy of its
+        namespace, the others are not affected."""
+        try:
+            await self._keep(key, one, found)
+            return await self._progress(key, one, found.get(key))
+        except ApiError as error:
+            if error.is_shed:
+                raise
+            log(logger, "prefetch_failed", level=logging.WARNING, object="/".join(key),
+                error=str(error))  # fmt: skip
+            return Progress(left_out=one.left_out, refused=True)
 
     async def _keep(
         self, key: prefetch.Key, one: prefetch.Wanted, found: dict[prefetch.Key, dict[str, Any]]

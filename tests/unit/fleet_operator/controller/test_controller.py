@@ -21,6 +21,7 @@ from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from support.operator_objects import NOW, model, pod
 from support.recording_api import Recorder
+from support.waiting import until_async
 
 KEY = ("ns", "m")
 
@@ -198,6 +199,43 @@ async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     assert api.asked.count(("apply", "Deployment", False)) == 2
     del api.refuse["Deployment"]
     assert await controller.reconcile_one(KEY) == "changed"
+
+
+async def test_a_refused_deletion_is_reported(
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
+) -> None:
+    cache.put_model(model(replicas=2))
+    await controller.reconcile_one(KEY)
+    assert ("apply", "PodDisruptionBudget", False) in api.asked
+    api.refuse["PodDisruptionBudget"] = ApiError(403, "Forbidden", "no")
+    raw = model(replicas=1)
+    raw["metadata"] = {**raw["metadata"], "resourceVersion": "99", "generation": 3}
+    cache.put_model(raw)
+    assert await controller.reconcile_one(KEY) == "error"
+    assert statuses(api)[-1] == "ApplyFailed"
+
+
+async def test_a_reconcile_that_waits_for_long_is_ended_and_retried(
+    cache: ClusterCache, api: Api200, queue: WorkQueue, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Liveness would restart the operator."""
+
+    async def throttled(*_: Any, **__: Any) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(looping, "RECONCILE_SECONDS", 0.0)
+    monkeypatch.setattr(api, "apply", throttled)
+    cache.put_model(model())
+    queue.add([KEY])
+    queue.open()
+    controller = Controller(cache, queue, cast(KubeClient, api), Metrics())
+    working = asyncio.create_task(controller.run(1))
+    await until_async(lambda: KEY in queue._failures)
+    assert "reconcile_timeout" in caplog.messages
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 READY_STATUS = {"phase": "Ready", "reason": "Ready", "observedGeneration": 1}

@@ -117,18 +117,47 @@ async def test_rejected_objects_are_reported_and_the_others_applied(
     assert outcome == Outcome(1, {Ref("Deployment", "m"): "spec.x: wrong"})
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
 async def test_transient_errors_delay_and_the_other_objects_are_applied(
     api: Recorder, cache: ClusterCache, executor: Executor, status: int
 ) -> None:
-    api.refuse["Deployment"] = ApiError(status, "", "try again", 7.0)
-    observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == Outcome(1, {}, 7.0)
-    api.refuse["Service"] = ApiError(429, "TooManyRequests", "", 3.0)
     api.refuse["Deployment"] = ApiError(status, "", "try again")
+    observed = observe(cache)
+    assert await executor.children(observed, reconcile(observed)) == Outcome(1, {}, 0.0)
+    api.refuse["Service"] = ApiError(429, "TooManyRequests", "", 3.0)
     fresh = Executor(cast(KubeClient, api), cache)
     observed = replace(observe(cache), children={})
     assert await fresh.children(observed, reconcile(observed)) == Outcome(0, {}, 3.0)
+
+
+@pytest.mark.parametrize("error", [ApiError(429, "", ""), ApiError(503, "", "", 7.0)])
+async def test_nothing_more_is_sent_to_an_api_server_that_sheds_requests(
+    api: Recorder, cache: ClusterCache, executor: Executor, error: ApiError
+) -> None:
+    await executor.children(observe(cache), reconcile(observe(cache)))
+    api.asked.clear()
+    api.refuse["Deployment"] = error
+    observed = replace(observe(cache), children={})
+    outcome = await executor.children(observed, reconcile(observed))
+    assert outcome == Outcome(0, {}, error.retry_after)
+    assert api.asked == [("apply", "Deployment", False)]
+    api.refuse["Service"] = error
+    both = (Ref("Service", "m"), Ref("Deployment", "m"))
+    plan = replace(reconcile(observed), objects=(), delete=both)
+    outcome = await executor.children(observe(cache), plan)
+    assert outcome == Outcome(0, {}, error.retry_after)
+    assert api.asked[1:] == [("delete", "Service", "ns", "m", "Service")]
+
+
+async def test_a_refused_deletion_is_reported_and_the_others_are_made(
+    api: Recorder, cache: ClusterCache, executor: Executor
+) -> None:
+    await executor.children(observe(cache), reconcile(observe(cache)))
+    api.refuse["Deployment"] = ApiError(403, "Forbidden", "no")
+    observed = observe(cache)
+    both = (Ref("Deployment", "m"), Ref("Service", "m"))
+    plan = replace(reconcile(observed), objects=(), delete=both)
+    assert await executor.children(observed, plan) == Outcome(1, {both[0]: "no"})
 
 
 async def test_terminating_and_foreign_objects_are_not_changed(

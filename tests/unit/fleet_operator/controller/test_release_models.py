@@ -87,6 +87,16 @@ async def test_models_are_created_changed_and_deleted(bench: Bench) -> None:
     assert bench.cache.models["ns", "a"]["spec"]["replicas"] == 3
 
 
+async def test_a_refused_deletion_is_reported(bench: Bench) -> None:
+    bench.api.set(manifest("a"), manifest("b"), manifest("c"))
+    await bench.asked()
+    bench.api.set(manifest("a"))
+    bench.api.refuse["InferenceModel"] = ApiError(403, "Forbidden", "no")
+    deletions = [("delete", "InferenceModel", "ns", name, "InferenceModel") for name in "bc"]
+    assert await bench.asked() == deletions
+    assert bench.controller.refused == {"ns/b": "no", "ns/c": "no"}
+
+
 @pytest.mark.parametrize("found", [None, {}, {"data": None}, {"data": {}}])
 async def test_without_the_config_map_nothing_changes(bench: Bench, found: Any) -> None:
     bench.api.set(manifest())

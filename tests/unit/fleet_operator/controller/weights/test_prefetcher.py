@@ -29,11 +29,12 @@ class Api(Recorder):
         super().__init__()
         self.objects: dict[tuple[str, str], Any] = {}
         self.unreadable = False
+        self.forbidden = ""
         self.pods: list[Any] = []
 
     async def items(self, kind: Any, namespace: str | None, selector: str) -> list[Any]:
         if kind.kind == "Pod":
-            assert (namespace, selector) == ("ns", "modelfleet.dev/prefetch=default")
+            assert selector == "modelfleet.dev/prefetch=default"
             return self.pods
         if self.unreadable:
             raise ApiError(403, "Forbidden", "no")
@@ -44,6 +45,8 @@ class Api(Recorder):
         return self.objects.get((namespace, name))
 
     async def apply(self, kind: Any, wanted: dict[str, Any], force: bool) -> dict[str, Any]:
+        if wanted["metadata"]["namespace"] == self.forbidden:
+            raise ApiError(403, "Forbidden", "a policy of the namespace")
         made = await super().apply(kind, wanted, force)
         made["metadata"]["generation"] = self.version
         self.objects[made["metadata"]["namespace"], made["metadata"]["name"]] = made
@@ -105,6 +108,17 @@ async def test_one_that_the_api_server_normalizes_is_not_applied_again(bench: Be
     found = bench.api.objects["ns", NAME]
     found["spec"] = {**found["spec"], "revisionHistoryLimit": 9}
     assert await bench.asked() == []
+
+
+async def test_one_that_is_refused_does_not_affect_the_others(bench: Bench) -> None:
+    bench.served.add("other")
+    raw = model("n", "uid-n", model="org/n")
+    bench.cache.put_model({**raw, "metadata": {**raw["metadata"], "namespace": "other"}})
+    bench.api.forbidden = "ns"
+    assert await bench.asked() == [("apply", "DaemonSet", False)]
+    assert ("other", NAME) in bench.api.objects
+    assert bench.prefetcher.progress["ns", "default"] == Progress(refused=True)
+    assert not bench.prefetcher.progress["other", "default"].refused
 
 
 async def test_it_is_deleted_with_the_last_model(bench: Bench) -> None:
