@@ -80,9 +80,14 @@ async def _run_once(settings: OperatorSettings, environ: Mapping[str, str], bega
     # A backlog of other requests must not delay the renewal of a Lease.
     leases = KubeClient(connection, FIELD_MANAGER, metrics.api_call)
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
+    probed = health.Health()
     try:
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            return await _run(settings, metrics, connection, api, release_api, leases, http)
+        async with (
+            # First: the kubelet must not restart what waits for the API server or the definition.
+            _served(health.application(metrics, probed), settings.port),
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
+        ):
+            return await _run(settings, metrics, connection, api, release_api, leases, http, probed)
     finally:
         await api.close()
 
@@ -95,6 +100,7 @@ async def _run(
     release_api: LeaderClient,
     leases: KubeClient,
     http: aiohttp.ClientSession,
+    probed: health.Health,
 ) -> bool:
     await _definition(api)
     namespaces = NamespaceShards(api, settings.shard, enabled=not settings.namespaces)
@@ -166,32 +172,31 @@ async def _run(
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
-    # Before the watches: /healthz must respond while the cache fills.
-    async with _served(health.application(metrics, resync, queue, leadership), settings.port):
-        log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
-            device_claims=features.device_claims, inference_pools=features.inference_pools,
-            image_volumes=features.image_volumes,
-            models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
-        stop = asyncio.Event()
-        try:
-            changed = await _together(
-                kopf.operator(
-                    registry=registry,
-                    settings=watches.kopf_settings(),
-                    standalone=True,
-                    clusterwide=not settings.namespaces,
-                    namespaces=settings.namespaces,
-                    stop_flag=stop,
-                ),
-                stop,
-                [
-                    *supervised(loops, metrics),
-                    until_changed(api, settings, features, settings.resync_interval),
-                    namespaces.until_changed(settings.resync_interval),
-                ],
-            )
-        finally:  # no writer runs any more
-            await leadership.release(lambda name: namespaces.shard.owns(name))
+    probed.start(resync, queue, leadership)
+    log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
+        device_claims=features.device_claims, inference_pools=features.inference_pools,
+        image_volumes=features.image_volumes,
+        models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
+    stop = asyncio.Event()
+    try:
+        changed = await _together(
+            kopf.operator(
+                registry=registry,
+                settings=watches.kopf_settings(),
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                stop_flag=stop,
+            ),
+            stop,
+            [
+                *supervised(loops, metrics),
+                until_changed(api, settings, features, settings.resync_interval),
+                namespaces.until_changed(settings.resync_interval),
+            ],
+        )
+    finally:  # no writer runs any more
+        await leadership.release(lambda name: namespaces.shard.owns(name))
     log(logger, "restarting" if changed else "stopped")
     return changed
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiError, ApiUnreachable
+from fleet_kube.client import UNAUTHORIZED, KubeClient
+from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.kind import Kind
 from fleet_operator.features import Features
 from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL, MODEL, optional_kinds
@@ -21,14 +22,25 @@ IMAGE_VOLUMES_SINCE = (1, 35)
 """From this version on, image volumes are enabled by default
 (kubernetes.io/docs/tasks/configure-pod-container/image-volumes)."""
 NOT_FOUND = 404
+RETRY_SECONDS = 2.0
+TRIES = 5
+"""How often a feature is looked for while the API server fails; one kind, such as with a broken
+conversion webhook, must not keep the operator from starting."""
 
 
 async def features_of(api: KubeClient, settings: OperatorSettings) -> Features:
-    """The features of the cluster, as far as the operator may use them. Raises ApiUnreachable."""
+    """The features of the cluster, as far as the operator may use them.
+
+    Waits while the API server cannot be reached.
+    """
+
+    async def available(kind: Kind) -> bool:
+        return await _settled(kind.kind, lambda: _is_available(api, settings, kind))
+
     return Features(
-        device_claims=await _is_available(api, settings, DEVICE_CLAIM_TEMPLATE),
-        inference_pools=await _is_available(api, settings, INFERENCE_POOL),
-        image_volumes=await _image_volumes(api, settings),
+        device_claims=await available(DEVICE_CLAIM_TEMPLATE),
+        inference_pools=await available(INFERENCE_POOL),
+        image_volumes=await _settled("image volumes", lambda: _image_volumes(api, settings)),
     )
 
 
@@ -41,17 +53,39 @@ async def until_changed(
     """
     while True:
         await asyncio.sleep(interval * random.uniform(1, 2))  # noqa: S311 (jitter)
+        for kind, served in optional_kinds(features):
+            try:
+                changed = await (_is_deleted if served else _is_available)(api, settings, kind)
+            except KubeError:
+                continue
+            if changed:
+                log(logger, "kind_deleted" if served else "kind_added", kind=kind.kind)
+                return
+
+
+async def _settled(feature: str, look: Callable[[], Awaitable[bool]]) -> bool:
+    """What `look` finds, tried again after errors that may pass; False if they do not."""
+    failures = 0
+    while True:
+        seconds = RETRY_SECONDS
         try:
-            for kind, served in optional_kinds(features):
-                if await (_is_deleted if served else _is_available)(api, settings, kind):
-                    log(logger, "kind_deleted" if served else "kind_added", kind=kind.kind)
-                    return
-        except ApiUnreachable:
-            continue
+            return await look()
+        except ApiError as error:
+            failures += 1
+            log(logger, "feature_unknown", level=logging.WARNING, feature=feature, error=str(error))
+            if failures >= TRIES or not _passes(error):
+                return False
+            seconds = max(seconds, error.retry_after)
+        except ApiUnreachable as error:
+            log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
+        await asyncio.sleep(seconds)
 
 
 async def _is_available(api: KubeClient, settings: OperatorSettings, kind: Kind) -> bool:
-    """Whether the kind can be listed in every namespace in which models can be."""
+    """Whether the kind can be listed in every namespace in which models can be.
+
+    Raises ApiUnreachable, and ApiError for one that may pass.
+    """
     found = False
     for namespace in settings.namespaces or (None,):
         if (error := await _refusal(api, kind, namespace)) is None:
@@ -64,7 +98,7 @@ async def _is_available(api: KubeClient, settings: OperatorSettings, kind: Kind)
 
 
 async def _is_deleted(api: KubeClient, settings: OperatorSettings, kind: Kind) -> bool:
-    """Whether the API server does not know the kind; other errors may pass."""
+    """Whether the API server does not know the kind. Raises as `_is_available`."""
     for namespace in settings.namespaces or (None,):
         error = await _refusal(api, kind, namespace)
         if error is not None and error.status == NOT_FOUND:
@@ -73,14 +107,22 @@ async def _is_deleted(api: KubeClient, settings: OperatorSettings, kind: Kind) -
 
 
 async def _refusal(api: KubeClient, kind: Kind, namespace: str | None) -> ApiError | None:
-    """The error of a list, None if it succeeds."""
+    """The error of a list, None if it succeeds. Raises ApiUnreachable, and ApiError for one that
+    may pass."""
     try:
         async with aclosing(api.pages(kind, namespace, metadata_only=True)) as pages:
             async for _ in pages:
                 break
     except ApiError as error:
+        if _passes(error):
+            raise
         return error
     return None
+
+
+def _passes(error: ApiError) -> bool:
+    """Whether a later request may succeed; tokens are renewed."""
+    return error.is_transient or error.status == UNAUTHORIZED
 
 
 async def _image_volumes(api: KubeClient, settings: OperatorSettings) -> bool:

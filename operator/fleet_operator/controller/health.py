@@ -2,7 +2,8 @@
 
 /healthz fails only if a restart would help: a stuck watch, a reconcile that does not end, a queue
 that does not move. Progress counts, not the age of a backlog. An unreachable API server fails
-/readyz. A replica that waits to become the leader is ready.
+/readyz, as does a missing custom resource definition at the start. A replica that waits to become
+the leader is ready.
 """
 
 from __future__ import annotations
@@ -39,16 +40,37 @@ def unready(resync: Resync, queue: WorkQueue, leadership: Leadership) -> str | N
     return f"no leader can be elected: {leadership.problem}" if leadership.problem else None
 
 
-def application(
-    metrics: Metrics, resync: Resync, queue: WorkQueue, leadership: Leadership
-) -> web.Application:
+class Health:
+    """The state of an operator, also before it has its parts."""
+
+    def __init__(self) -> None:
+        self._parts: tuple[Resync, WorkQueue, Leadership] | None = None
+
+    def start(self, resync: Resync, queue: WorkQueue, leadership: Leadership) -> None:
+        """Report on these from now on."""
+        self._parts = resync, queue, leadership
+
+    @property
+    def unhealthy(self) -> str | None:
+        """Why the operator should be restarted, or None."""
+        return None if self._parts is None else unhealthy(*self._parts[:2])
+
+    @property
+    def unready(self) -> str | None:
+        """Why the operator should be restarted or cannot work at present, or None."""
+        if self._parts is None:
+            return "waiting for the API server and the definition of InferenceModels"
+        return self.unhealthy or unready(*self._parts)
+
+
+def application(metrics: Metrics, health: Health) -> web.Application:
     """The web application that serves them."""
 
     async def live(_: web.Request) -> web.Response:
-        return _response(unhealthy(resync, queue))
+        return _response(health.unhealthy)
 
     async def ready(_: web.Request) -> web.Response:
-        return _response(unhealthy(resync, queue) or unready(resync, queue, leadership))
+        return _response(health.unready)
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fleet_kube.errors import ApiError, ApiUnreachable
+from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.kind import Kind
-from fleet_operator.controller.cluster_features import features_of, until_changed
+from fleet_operator.controller import cluster_features
+from fleet_operator.controller.cluster_features import TRIES, features_of, until_changed
 from fleet_operator.features import Features
 from fleet_operator.kinds import (
     CHILDREN,
@@ -29,10 +30,11 @@ MANY = 20
 
 class Api:
     """An API server of a version; lists fail with the status of their kind, or of their kind and
-    namespace."""
+    namespace. `failures` are errors of the next requests."""
 
     def __init__(self, version: tuple[int, int] = (1, 36), **status: int) -> None:
         self._version = version
+        self.failures: list[KubeError] = []
         self.status: dict[Any, int] = dict(status)
         self.reachable = True
         self.listed: list[tuple[str, str | None]] = []
@@ -45,6 +47,7 @@ class Api:
         self.listed.append((kind.kind, namespace))
         if len(self.listed) >= MANY:
             self.many_listed.set()
+        self._fail()
         if not self.reachable:
             raise ApiUnreachable("gone")
         status = self.status.get((kind.kind, namespace), self.status.get(kind.kind, 200))
@@ -53,7 +56,14 @@ class Api:
         yield [], "1"
 
     async def version(self) -> tuple[int, int]:
+        self._fail()
+        if "version" in self.status:
+            raise ApiError(self.status["version"], "Reason", "message")
         return self._version
+
+    def _fail(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +81,47 @@ async def test_by_version_and_rights(
 ) -> None:
     api: Any = Api(version, **statuses)
     assert await features_of(api, settings_of()) == expected
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between requests, which take no time."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr(cluster_features.asyncio, "sleep", sleep)
+    return found
+
+
+async def test_errors_that_pass_are_waited_for(waits: list[float]) -> None:
+    api: Any = Api()
+    api.failures = [
+        ApiError(503, "", "starting"), ApiUnreachable("gone"), ApiError(401, "", "expired"),
+        ApiError(429, "", "", 7.0),
+    ]  # fmt: skip
+    everything = Features(device_claims=True, inference_pools=True, image_volumes=True)
+    assert await features_of(api, settings_of()) == everything
+    assert waits == [2.0, 2.0, 2.0, 7.0]
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_a_version_that_cannot_be_read_has_no_image_volumes(
+    status: int, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    api: Any = Api(version=(1, 36))
+    api.status["version"] = status
+    assert await features_of(api, settings_of()) == Features(True, True, image_volumes=False)
+    assert "feature_unknown" in caplog.messages
+    assert len(waits) == (0 if status == 403 else TRIES - 1)
+
+
+async def test_a_kind_that_never_responds_does_not_keep_the_operator_from_starting(
+    waits: list[float],
+) -> None:
+    api: Any = Api(**{POOLS: 500})
+    assert await features_of(api, settings_of()) == Features(True, False, image_volumes=True)
 
 
 async def test_a_setting_overrides_the_version() -> None:
