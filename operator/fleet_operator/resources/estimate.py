@@ -1,7 +1,7 @@
-"""Upper estimates of a server's memory and disk, from its spec alone. Pure.
+"""Estimates of a server's memory and disk, from its spec alone. Pure.
 
-They are for limits, not for scheduling: too large an estimate costs nothing, while too small a one
-ends a server that works. All sizes are in bytes.
+Most are upper bounds for limits, not for scheduling: too large an estimate costs nothing, while too
+small a one ends a server that works. All sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ SAMPLE_BYTES = 16_000 * 4
 DECODED_AT_ONCE = 8
 """Recordings that are decoded at the same time, unless `maxConcurrent` is larger."""
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(?:([0-9]+)x)?([0-9]+(?:\.[0-9]+)?)([bm])(?![a-z0-9])")
+_SMALL = re.compile(
+    r"(?<![a-z0-9])(?:gguf|awq|gptq|bnb|[a-z]*fp?[48]|int[48]|w[48]a[0-9]+|[48]-?bit|"
+    r"q[2-8](?:_[a-z0-9]+)*)(?![a-z0-9])"
+)
+"""Names of formats with 8 bits for each parameter or less."""
 _SCALE = {"m": 10**6, "b": 10**9}
 
 
@@ -76,6 +81,18 @@ def files(spec: ModelSpec) -> int:
     found = UNKNOWN_FILES if count is None else 3 * 4 * count + 4 * GIB
     requested = spec.resources.requests.get("ephemeral-storage")
     return max(found, 2 * thousandths(requested) // 1000 if requested is not None else 0)
+
+
+def fetched(spec: ModelSpec) -> int | None:
+    """Least size of the fetched weights, for scheduling; None if it is unknown.
+
+    16 bits for each parameter, or 4 where the names of model and source have a smaller format.
+    """
+    count = parameters(spec)
+    if count is None:
+        return None
+    small = _SMALL.search(f"{spec.model} {spec.source or ''}".lower()) is not None
+    return count // 2 if small else count * 2
 
 
 def scratch(spec: ModelSpec) -> int:

@@ -21,6 +21,7 @@ from fleet_operator.resources.images import Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
+from fleet_operator.resources.pod_parts.disk_request import with_disk_request
 from fleet_operator.resources.pod_parts.fetch_secrets import fetch_secrets
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import (
@@ -122,10 +123,11 @@ def pod_template(
             template = strategic_merge.merge(template, spec.pod_template)
         except strategic_merge.PatchError as error:
             return Problem(INVALID_SPEC, str(error))
-    needed = estimate.memory(estimate.as_served(spec))
+    served = estimate.as_served(spec)
     # After podTemplate, since limit, affinity and tolerations depend on what it sets.
     try:
-        limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
+        stored = with_disk_request(template["spec"], served)
+        limited = with_memory_limit(stored, estimate.memory(served), settings.memory_limit_factor)
         classes = [one.device_class for one in spec.devices]
         placed = with_architectures(limited, _architectures(spec, settings))
         trusting = with_ca_bundle(placed, settings.ca_configmap, settings.ca_key)

@@ -56,6 +56,35 @@ def test_ephemeral_storage_is_requested_without_a_cache_volume(sources: Sources)
     assert (storage(None, resources=own), storage(cache, resources=own)) == ("9Gi", "9Gi")
 
 
+@pytest.mark.parametrize(
+    ("spec", "requested"),
+    [
+        ({"source": "hf://org/m-7B@main"}, "14Gi"),
+        ({"source": "hf://org/m@main/m-7B-q4.gguf"}, "4Gi"),
+        ({"source": "hf://org/m-70B-AWQ"}, "33Gi"),
+        ({"source": "hf://org/m@main"}, None),  # of unknown size
+        ({"source": "pvc://weights/m-7B"}, None),
+        ({"source": "file:///models/m-7B"}, None),
+        ({"source": "hf://org/m-7B", "resources": {"requests": {"ephemeral-storage": "1Gi"}}},
+         "1Gi"),
+        ({"source": "hf://org/m-7B", "resources": {"limits": {"ephemeral-storage": "9Gi"}}}, None),
+        ({"source": "hf://org/m-7B", "podTemplate": {"spec": {
+            "volumes": [{"name": "models", "emptyDir": {"medium": "Memory"}}]}}}, None),
+    ],
+)  # fmt: skip
+def test_fetched_weights_outside_of_the_catalog_request_an_estimate(
+    sources: Sources, spec: dict[str, Any], requested: str | None
+) -> None:
+    def found(profile: Profile | None) -> Any:
+        whole = template(sources, profile, **{"model": "org/m", "task": "chat", **spec})
+        (server,) = whole["spec"]["containers"]
+        return (server["resources"].get("requests") or {}).get("ephemeral-storage")
+
+    assert found(None) == requested
+    if "resources" not in spec:
+        assert found(Profile(model_cache=ModelCache(size="10Gi"))) is None
+
+
 def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
     spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/models"}
     features = Features(image_volumes=True)
