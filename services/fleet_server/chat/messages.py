@@ -20,12 +20,26 @@ REASONING = ("reasoning_content", "reasoning")
 """Names of earlier reasoning: clients return it under the one that they read."""
 
 
+MOST_MESSAGES = 10_000
+"""In one request. OpenVINO GenAI keeps the interpreter lock for a prompt: 0.05 ms for each."""
+
+
+def check_number(messages: Sequence[Any], param: str) -> None:
+    """Raises BadRequest for more messages than are accepted."""
+    if len(messages) > MOST_MESSAGES:
+        raise BadRequest(
+            f"{param!r} has {len(messages)} messages; at most {MOST_MESSAGES} are accepted.",
+            param=param,
+        )
+
+
 def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], list[str]]:
     """Messages for the engine, and the image URLs in them, in order.
 
     The format is that of fleet_contract.api.chat, checked here rather than by pydantic for errors
     whose `param` names the place. `developer` becomes `system`. Raises BadRequest.
     """
+    check_number(raw, "messages")
     images: list[str] = []
     messages = [_message(message, index, spec, images) for index, message in enumerate(raw)]
     if len(images) > spec.limits.max_images:

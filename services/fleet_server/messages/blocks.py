@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fleet_contract.api.tools import MAX_CALLS
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import num_chars
+from fleet_server.chat.messages import check_number, num_chars
 from fleet_server.chat.parts import ImageUrl, refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty
 from fleet_server.protocols import Message
@@ -36,6 +36,7 @@ class MessageReader:
         for index, message in enumerate(raw):
             self._message(message, f"messages[{index}]")
         name_results(self._messages)
+        check_number(self._messages, "messages")
         self._check_size()
         return self._messages
 

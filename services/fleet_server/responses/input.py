@@ -7,7 +7,7 @@ from typing import Any
 
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import ROLES, content_of
+from fleet_server.chat.messages import ROLES, check_number, content_of
 from fleet_server.chat.parts import INSTEAD, ImageUrl, refused_part
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
 from fleet_server.generation.namespaces import full_name
@@ -40,6 +40,7 @@ class InputReader:
             self._add(item, f"input[{index}]")
         self._show_images()
         name_results(self._messages)
+        check_number(self._messages, "input")
         if not any(message["content"] or message.get("tool_calls") for message in self._messages):
             raise BadRequest("The input is empty.", param="input", code="empty_input")
         most = self._spec.limits.max_images

@@ -71,6 +71,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": []}}},
          "response_format.json_schema.schema"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "a"}] * 10_001}, "messages"),
         ({"messages": "hello"}, "messages"),
         ({"messages": ["hello"]}, "messages[0]"),
         ({"messages": [{"content": "x"}]}, "messages[0].role"),

@@ -183,3 +183,5 @@ def test_sizes_are_bounded() -> None:
     few = {"vision": True, "limits": {"maxImages": 1}}
     assert "2 images" in str(refusal(user(PIXEL, PIXEL), **few))
     assert isinstance(refusal(user(text("x" * 20)), limits={"maxTextChars": 10}), TooLarge)
+    turns = [{"role": role, "content": "a"} for role in ("user", "assistant")] * 5001
+    assert "10002 messages" in str(refusal(*turns))

@@ -82,6 +82,11 @@ def test_the_number_of_images_is_limited() -> None:
     assert (error.param, "2 images" in error.message) == ("input", True)
 
 
+def test_the_number_of_messages_is_limited() -> None:
+    error = refusal(*[USER] * 10_001)
+    assert (error.param, "10001 messages" in error.message) == ("input", True)
+
+
 async def test_a_vision_model_gets_the_pictures(serve: Any, scripted: Any) -> None:
     seen: list[Any] = []
 
