@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile import bombs, crowds, floods, leavers, schemas, slow, sounds
+from hostile import agents, bombs, crowds, floods, leavers, schemas, slow, sounds
 
 ATTACKS = (
     *floods.ATTACKS,
@@ -11,6 +11,7 @@ ATTACKS = (
     *sounds.ATTACKS,
     *crowds.ATTACKS,
     *schemas.ATTACKS,
+    *agents.ATTACKS,
     *slow.ATTACKS,
 )
 _ON_A_NODE = frozenset({
