@@ -82,10 +82,14 @@ class Grammar:
         self._param = param
         self._ahead = ahead
 
+    def matcher(self) -> Any:
+        """An `llguidance.LLMatcher` at the beginning of a text."""
+        return self._matcher.deep_copy()
+
     def start(self) -> Masks:
         tokenizer = self._tokenizer
         return Masks(
-            self._matcher.deep_copy(), tokenizer.vocab_size, tokenizer.eos_token, self._param,
+            self.matcher(), tokenizer.vocab_size, tokenizer.eos_token, self._param,
             self._ahead,
         )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.lark import Special
 
 SPACED: dict[str, Any] = {
     # Flexible white space could be repeated without end.
@@ -23,6 +24,18 @@ class SourceFormat:
     param: str
     most_sequences: int | None = None
     """How many sequences of one request may follow it."""
+    of_bytes: Any = None
+    """An `llguidance.LLMatcher` of the same format and of single bytes, at the beginning of a text;
+    None if the format has special tokens."""
+
+
+def in_source(
+    grammar: Grammar, special: Special, param: str, most_sequences: int | None = None
+) -> SourceFormat:
+    """The format for a vocabulary with these special tokens."""
+    source = grammar.plan.text(special)
+    of_bytes = grammar.matcher() if source == grammar.plan.text(lambda _: None) else None
+    return SourceFormat(source, grammar.unenforced, param, most_sequences, of_bytes)
 
 
 def source_compiler(cpu_seconds: float | None = None) -> GrammarCompiler:

@@ -17,10 +17,11 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.caller import current_caller
 from fleet_server.engines.chat_template import ChatTemplate
-from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
+from fleet_server.engines.guided.elsewhere import SourceFormat, in_source, source_compiler
 from fleet_server.engines.llamacpp import reasoning, speculation
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.engines.llamacpp.cache import KvCache, files_of, projector_of
+from fleet_server.engines.llamacpp.followed import followed
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.images import MOST_PIXELS, ImagePrompt, ImageReader
 from fleet_server.engines.llamacpp.parameters import shared
@@ -157,9 +158,8 @@ class LlamaChat:
         """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
         grammar = self._compiler.compile(wanted)
-        source = grammar.plan.text(self._special_id)
         most = int(COMPILING_SECONDS / max(grammar.cpu_seconds, SHORTEST_SECONDS))
-        return SourceFormat(source, grammar.unenforced, wanted.param, max(1, most))
+        return in_source(grammar, self._special_id, wanted.param, max(1, most))
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -171,7 +171,7 @@ class LlamaChat:
                 {"id": number, "scale": 1.0 if name == sampling.adapter else 0.0}
                 for number, name in enumerate(self.adapters)
             ]
-        steps = StepReader(self.vocabulary, sampling.logprobs)
+        steps = StepReader(self.vocabulary, sampling.logprobs, followed(sampling.grammar))
         tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
         sliced = SlicedPrompt(
             body, prompt.num_tokens, sampling.adapter, self._caches, self._turns, self._slice
@@ -229,7 +229,8 @@ def completion(
         "seed": secrets.randbelow(SEEDS) if sampling.seed is None else sampling.seed % SEEDS,
     }  # fmt: skip
     if sampling.temperature == 0:
-        body["samplers"] = ["penalties", "temperature"]
+        # With one candidate, nothing is computed for the others of the vocabulary.
+        body |= {"samplers": ["penalties", "top_k", "temperature"], "top_k": 1}
     if sampling.grammar is not None:
         body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
     ids = prompt.token_ids if isinstance(prompt, ImagePrompt) else prompt

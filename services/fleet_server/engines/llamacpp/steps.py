@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPResponse
 from typing import Any
 
+from fleet_server.engines.llamacpp.followed import FollowedFormat
 from fleet_server.engines.llamacpp.server import message_of
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.protocols import Delta, Finish, Step, TokenLogprobs
@@ -15,11 +16,18 @@ MAX_LINE = 16 << 20
 
 
 class StepReader:
-    """Reads one generation; `logprobs` is that of its sampling options."""
+    """Reads one generation; `logprobs` is that of its sampling options, `followed` the format of
+    its text."""
 
-    def __init__(self, vocabulary: LlamaVocabulary, logprobs: int | None) -> None:
+    def __init__(
+        self,
+        vocabulary: LlamaVocabulary,
+        logprobs: int | None,
+        followed: FollowedFormat | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
         self._number = logprobs
+        self._followed = followed
         self._counted = 0
         self._found: list[TokenLogprobs] = []
         self._cached: int | None = None
@@ -30,8 +38,9 @@ class StepReader:
             self._cached = int(result["timings"]["cache_n"])
 
     def read(self, response: HTTPResponse) -> Iterator[Step]:
-        """The steps; tokens are counted by `tokens_predicted`. Raises RuntimeError and
-        ValueError for errors of llama.cpp's, and OSError."""
+        """The steps; tokens are counted by `tokens_predicted`. Raises RuntimeError and ValueError
+        for errors of llama.cpp's, OSError, and BadRequest for a text that does not follow its
+        format."""
         while line := response.readline(MAX_LINE):
             kind, _, data = line.rstrip(b"\n").partition(b": ")
             if kind == b"error":
@@ -42,6 +51,8 @@ class StepReader:
             if "error" in event:
                 raise ValueError(str(event["error"].get("message")))
             if (step := self._step(event)) is not None:
+                if self._followed is not None and step.delta is not None:
+                    self._followed.check(step.delta.text, step.finish)
                 yield step
                 if step.finish is not None:
                     return

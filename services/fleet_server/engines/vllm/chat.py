@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
-from fleet_server.engines.guided.elsewhere import SourceFormat, source_compiler
+from fleet_server.engines.guided.elsewhere import SourceFormat, in_source, source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
 from fleet_server.engines.special_text import SEAM, SpecialText
@@ -138,8 +138,7 @@ class VllmChat:
 
     def compile(self, wanted: OutputFormat) -> SourceFormat:
         """Raises BadRequest and QueueFull."""
-        grammar = self._compiler.compile(wanted)
-        return SourceFormat(grammar.plan.text(self._specials.get), grammar.unenforced, wanted.param)
+        return in_source(self._compiler.compile(wanted), self._specials.get, wanted.param)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

@@ -198,6 +198,17 @@ def test_patterns_and_grammars(model: LlamaChat) -> None:
         assert last.finish is Finish.STOP
 
 
+def test_a_text_without_the_grammar_is_an_error(model: LlamaChat) -> None:
+    """llama.cpp drops a grammar whose masks exceed a limit, as if it allowed any text."""
+    wanted = model.compile(OutputFormat("[a-c]{2}-[0-9]", "p", FormatKind.REGEX))
+    dropped = replace(wanted, source="start: /(.|\\n)*/")
+    running = Running(model, "Say something.", Sampling(20, temperature=0, grammar=dropped))
+    error = running.wait()[2].error
+    assert isinstance(error, BadRequest)
+    assert error.code == "schema_too_expensive"
+    until(lambda: _processing(model) == 0)
+
+
 def test_calls_besides_any_text(model: LlamaChat) -> None:
     """The end of a turn is a control token of SmolLM2, which serves as a mark."""
     [end] = model.vocabulary.encode("<|im_start|>", False)

@@ -23,7 +23,7 @@ READER = StepReader(VOCABULARY, None)
 
 def test_greedy_sampling_has_no_random_step() -> None:
     body = completion([1, 2], Sampling(5, temperature=0), cache_prompt=True)
-    assert body["samplers"] == ["penalties", "temperature"]
+    assert (body["samplers"], body["top_k"]) == (["penalties", "top_k", "temperature"], 1)
     assert (body["prompt"], body["n_predict"], body["temperature"]) == ([1, 2], 5, 0)
     assert {"n_probs", "logit_bias"}.isdisjoint(body)
 
