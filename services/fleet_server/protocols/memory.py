@@ -7,7 +7,11 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class ReleasesMemory(Protocol):
-    """A model that holds memory which only running requests need."""
+    """A model that holds memory which only running requests need.
+
+    If it costs little to have it again, `release_seconds: float` is how long after the last request
+    it is given up, where that is sooner than `cache.releaseAfter`.
+    """
 
     def release(self) -> None:
         """Give it up while no request runs; the next requests may be slower. Requests may arrive

@@ -86,11 +86,12 @@ class IdleMemory:
             self._after = max(self._after, memory.resident_bytes())
             self._drops = 0
         grown = memory.resident_bytes() - self._after
-        after = self._state.spec.cache.release_after
+        model = self._state.loaded
+        after: float = self._state.spec.cache.release_after
+        after = min(after, getattr(model, "release_seconds", after))
         found = action(idle, grown, after, released=self._released)
         if found is Action.RELEASE:
             self._released = True
-            model = self._state.loaded
             if isinstance(model, ReleasesMemory):
                 await asyncio.to_thread(model.release)
                 self._after = 0.0  # the model may do so in a thread of its own: trim at next check

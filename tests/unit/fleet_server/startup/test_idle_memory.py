@@ -79,6 +79,26 @@ async def test_a_model_gives_its_memory_up_once_after_each_request(
     state.close()
 
 
+@pytest.mark.parametrize(("after", "idle_seconds"), [(60, 12), (8, 8.5), (0, None)])
+async def test_what_costs_little_is_given_up_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, idle_seconds: float | None
+) -> None:
+    spec = ModelSpec.model_validate({"model": "m", "cache": {"releaseAfter": after}})
+    state, model, idle = ServerState(spec, 1), Model(), Idle()
+    monkeypatch.setattr(model, "release_seconds", 12.0, raising=False)
+    kept = IdleMemory(state, tmp_path)
+    state.set_ready(model)
+    monkeypatch.setattr(state, "_admission", idle)
+    released = []
+    for seconds in (0, 7, 8.5, 11, 12, 100):
+        idle.idle_seconds = seconds
+        await kept.check()
+        if model.released and not released:
+            released.append(seconds)
+    assert released == ([] if idle_seconds is None else [idle_seconds])
+    state.close()
+
+
 async def test_a_busy_server_drops_pages_of_files_that_were_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,10 +22,15 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 
 SHORTEST = np.float32(1e-12)
+LANES_SECONDS = 10.0
+"""How long concurrent passes are kept possible without a request: to add them again takes 0.2 s of
+another thread."""
 
 
 class EmbeddingEngine:
     """Unit vectors of texts. Raises LoadError for files it cannot serve."""
+
+    release_seconds = LANES_SECONDS
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         loading = Loading.start(spec, folder, threads)

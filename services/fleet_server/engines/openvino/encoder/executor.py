@@ -26,6 +26,9 @@ LANES_BELOW_BYTES = 256 << 20
 """Larger models have one lane: a second compiled graph copies the weights and gains little."""
 KERNEL_CACHE_ENTRIES = "1000"
 """Size of OpenVINO's cache of kernels, which needs about ten entries per input shape."""
+PASS_TOKENS = 2048
+"""Tokens of a pass, padding included, if it has several texts. OpenVINO keeps the activations of
+the largest pass, 15 KB for each token of MiniLM."""
 WARM_ITEMS, WARM_TOKENS = 4, 16
 """Shape of the batch that warms up a lane."""
 
@@ -38,6 +41,12 @@ def padded_length(length: int, longest: int) -> int:
     """
     step = max(4, 1 << max(0, length.bit_length() - 4))
     return min(longest, -(-length // step) * step)
+
+
+def parts_of(batch: Sequence[Sequence[int]], length: int) -> list[Sequence[Sequence[int]]]:
+    """The batch, padded to `length`, in parts of at most PASS_TOKENS tokens, or of one text."""
+    rows = max(1, PASS_TOKENS // length)
+    return [batch[begin : begin + rows] for begin in range(0, len(batch), rows)]
 
 
 def pad(
@@ -172,9 +181,9 @@ class GraphExecutor:
 
         Raises RuntimeError after `close` and when a value is not finite.
         """
-        inputs = self._inputs(batch)
+        passes = [self._inputs(part) for part in self._parts(batch)]
         with self._lock:
-            return self._infer(self._request, inputs)
+            return np.concatenate([self._infer(self._request, inputs) for inputs in passes])
 
     def run_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `run`, concurrently with other calls."""
@@ -182,12 +191,20 @@ class GraphExecutor:
         if free is None:
             self._begin_adding()
             return self.run(batch)
-        inputs = self._inputs(batch)
+        passes = [self._inputs(part) for part in self._parts(batch)]
         request = free.get()
         try:
-            return self.run(batch) if request is None else self._infer(request, inputs)
+            if request is None:
+                return self.run(batch)
+            return np.concatenate([self._infer(request, inputs) for inputs in passes])
         finally:
             free.put(request)
+
+    def _parts(self, batch: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
+        """On a CPU `parts_of`, on other devices the whole batch."""
+        if self._plugin != CPU:
+            return [batch]
+        return parts_of(batch, padded_length(max(map(len, batch)), self._longest))
 
     def _inputs(self, batch: Sequence[Sequence[int]]) -> list[NDArray[Any]]:
         length = padded_length(max(map(len, batch)), self._longest)

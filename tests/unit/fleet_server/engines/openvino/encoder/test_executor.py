@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet_server.engines.encoder_files.extra_inputs import pair_types, positions_from
-from fleet_server.engines.openvino.encoder.executor import pad, padded_length
+from fleet_server.engines.openvino.encoder.executor import PASS_TOKENS, pad, padded_length, parts_of
 
 
 def test_lengths_are_rounded_to_few() -> None:
@@ -29,3 +29,12 @@ def test_values_of_extra_inputs() -> None:
     assert pair_types(3)(ids, mask).tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0]]
     assert pair_types(None)(ids, mask).tolist() == [[0] * 6, [0] * 6]
     assert positions_from(2)(ids, mask).tolist() == [[2, 3, 4, 5, 6, 7]] * 2
+
+
+def test_a_batch_is_computed_in_parts_of_bounded_size() -> None:
+    batch = [[number] * 200 for number in range(64)]
+    parts = parts_of(batch, 208)
+    assert [text for part in parts for text in part] == batch
+    assert {len(part) for part in parts[:-1]} == {PASS_TOKENS // 208}
+    assert parts_of(batch[:3], 208) == [batch[:3]]
+    assert parts_of([[1] * 5000] * 2, 5120) == [[[1] * 5000]] * 2
