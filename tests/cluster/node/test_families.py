@@ -17,7 +17,7 @@ import pytest
 
 from harness import families, volumes
 from harness.api import Api, Json
-from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, NAMES, SPEECH
+from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, GGUF, NAMES, SPECS, SPEECH
 from harness.models import APPS, model, phase, wait
 from harness.netns import Namespace
 from harness.operator_process import NAMESPACE
@@ -46,11 +46,11 @@ def hub(
 
 
 def apply(tenant: Tenant, hub: Hub, model_id: str, **spec: Any) -> str:
-    """`kubectl apply` a minimal spec with a catalog id; returns the name of the InferenceModel."""
+    """`kubectl apply` a minimal spec of a model; returns the name of the InferenceModel."""
     name = NAMES[model_id]
     manifest = model(name, model=model_id, resources=SMALL, env={"HF_ENDPOINT": hub.url})
     del manifest["spec"]["source"]
-    manifest["spec"] |= spec
+    manifest["spec"] |= SPECS.get(model_id, {}) | spec
     tenant.kubectl.apply(manifest)
     return name
 
@@ -83,11 +83,12 @@ def test_a_model_of_each_family_is_served(
         assert math.hypot(*cat) == pytest.approx(1, abs=1e-3), model_id
         assert cat != france, model_id
     messages: Any = [{"role": "user", "content": TEXTS[1]}]
-    chat = client.chat.completions.create(
-        model=CHAT, messages=messages, max_tokens=8, temperature=0
-    )
-    assert chat.usage is not None
-    assert 0 < chat.usage.completion_tokens <= 8
+    for model_id in (CHAT, GGUF):
+        chat = client.chat.completions.create(
+            model=model_id, messages=messages, max_tokens=8, temperature=0
+        )
+        assert chat.usage is not None
+        assert 0 < chat.usage.completion_tokens <= 8
     transcription = client.audio.transcriptions.create(
         model=SPEECH, file=("speech.wav", speech_wav), language="en", temperature=0,
         response_format="verbose_json",
