@@ -142,24 +142,24 @@ class Controller:
         outcome = await self._executor.children(observed, plan)
         if outcome.changed:
             self._queue.add([key])
-        if outcome.delayed is not None and not outcome.refused:
+        writes, failures = outcome.writes, outcome.failures
+        if outcome.delayed is not None and not failures:
             raise Delayed(outcome.delayed)
-        writes, refused = outcome.writes, outcome.refused
-        if refused:
+        if failures:
             # Decided again, so that the status has the refusal.
-            observed = replace(observed, errors=refused)
+            observed = replace(observed, errors=outcome.refused, undeleted=outcome.undeleted)
             plan = reconcile(observed)
         # Even if nothing was written: deadlines pass without any event.
         if plan.requeue_after is not None:
             self._queue.add_later(key, plan.requeue_after)
         if self._may_defer(key, plan):
-            return "changed" if writes else "unchanged"
+            return "error" if failures else "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
         # Events follow the status: after a failed patch they are decided again.
         if written is not None:
             self._store(observed, written)
             self._events.add(observed, plan.events)
-        if refused:
+        if failures:
             return "error"
         return "changed" if writes or written is not None else "unchanged"
 

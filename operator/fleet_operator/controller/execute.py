@@ -40,7 +40,8 @@ API server idles between two."""
 class Outcome:
     """What became of a plan's children.
 
-    `refused` has the API server's message for each child that it refused to write or delete.
+    `refused` has the API server's message for each child that it refused to write, `undeleted` for
+    each that it refused to delete.
     `delayed` is set where a request failed for a transient reason, to the seconds the API server
     asked to wait, 0 for none. `changed`: a known child has another version now, from which another
     status may follow.
@@ -50,13 +51,20 @@ class Outcome:
     refused: dict[Ref, str] = field(default_factory=dict)
     delayed: float | None = None
     changed: bool = False
+    undeleted: dict[Ref, str] = field(default_factory=dict)
 
-    def fail(self, ref: Ref, error: ApiError) -> None:
-        """Record the error of a write; of transient ones the longest wait counts."""
+    @property
+    def failures(self) -> dict[Ref, str]:
+        """The messages of `refused` and `undeleted`."""
+        return {**self.refused, **self.undeleted}
+
+    def fail(self, error: ApiError, refused: dict[Ref, str], ref: Ref) -> None:
+        """Record the error of a request, in `refused` unless it may pass; of errors that may, the
+        longest wait counts."""
         if error.is_transient:
             self.delayed = max(self.delayed or 0.0, error.retry_after)
         else:
-            self.refused[ref] = error.message
+            refused[ref] = error.message
 
 
 class Executor:
@@ -87,7 +95,7 @@ class Executor:
                 outcome.writes += 1
             except ApiError as error:
                 _log_failure("apply", observed, ref, error)
-                outcome.fail(ref, error)
+                outcome.fail(error, outcome.refused, ref)
                 if error.is_shed:
                     return outcome
         for ref in plan.delete:
@@ -98,7 +106,7 @@ class Executor:
                 outcome.writes += 1
             except ApiError as error:
                 _log_failure("delete", observed, ref, error)
-                outcome.fail(ref, error)
+                outcome.fail(error, outcome.undeleted, ref)
                 if error.is_shed:
                     return outcome
         return outcome

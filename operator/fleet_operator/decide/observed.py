@@ -110,7 +110,8 @@ class Observed:
 
     `rival` owns the model's id, those in `lost` own aliases or ids
     of adapters of it.
-    `errors` are the API server's errors for children in this reconcile.
+    `errors` are the API server's errors for children in this reconcile, `undeleted` those for
+    deletions.
     `turn` has the models whose rollouts come before this one's.
     `yields_to` is a model (namespace/name) that this one should make room for, "" for none;
     `neighbours` are the models that could make room for this one, where requested. `unplaced`:
@@ -149,6 +150,7 @@ class Observed:
     access_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    undeleted: Mapping[Ref, str] = field(default_factory=dict)
     contender: str = ""
     features: Features = field(default_factory=Features)
     replica_writes: tuple[ReplicaWrite, ...] = ()

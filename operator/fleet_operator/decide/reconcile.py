@@ -188,8 +188,16 @@ def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...
         limit.problem if limit is not None else None,
         _lost_aliases(observed),
         inference_pool.problem(observed),
+        _undeleted(observed),
     )
     return tuple(flaw for flaw in found if flaw is not None)
+
+
+def _undeleted(observed: Observed) -> Problem | None:
+    """The first object that is not needed but could not be deleted."""
+    for ref, message in sorted(observed.undeleted.items()):
+        return Problem("DeleteRefused", f"{ref.kind} {ref.name}: {message}")
+    return None
 
 
 def _named(observed: Observed, rival: Rival) -> str:

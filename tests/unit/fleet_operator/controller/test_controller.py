@@ -212,7 +212,27 @@ async def test_a_refused_deletion_is_reported(
     raw["metadata"] = {**raw["metadata"], "resourceVersion": "99", "generation": 3}
     cache.put_model(raw)
     assert await controller.reconcile_one(KEY) == "error"
-    assert statuses(api)[-1] == "ApplyFailed"
+    (deployment,) = (raw for raw in cache.observe(KEY).children.values()  # type: ignore[union-attr]
+                     if raw["kind"] == "Deployment")  # fmt: skip
+    cache.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
+    assert await controller.reconcile_one(KEY) == "error"
+    assert statuses(api)[-1] == "DeleteRefused"
+    del api.refuse["PodDisruptionBudget"]
+    assert await controller.reconcile_one(KEY) == "changed"
+
+
+async def test_a_refused_deletion_does_not_keep_a_model_from_sleeping(
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
+) -> None:
+    """As Failed, it would be refused by routers, which wake what is asleep."""
+    cache.put_model(model(replicas=2))
+    await controller.reconcile_one(KEY)
+    api.refuse["PodDisruptionBudget"] = ApiError(403, "Forbidden", "no")
+    raw = model(replicas=0)
+    raw["metadata"] = {**raw["metadata"], "resourceVersion": "99", "generation": 3}
+    cache.put_model(raw)
+    assert await controller.reconcile_one(KEY) == "error"
+    assert statuses(api)[-1] == "ScaledToZero"
 
 
 async def test_a_reconcile_that_waits_for_long_is_ended_and_retried(

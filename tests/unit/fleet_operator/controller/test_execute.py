@@ -157,7 +157,9 @@ async def test_a_refused_deletion_is_reported_and_the_others_are_made(
     observed = observe(cache)
     both = (Ref("Deployment", "m"), Ref("Service", "m"))
     plan = replace(reconcile(observed), objects=(), delete=both)
-    assert await executor.children(observed, plan) == Outcome(1, {both[0]: "no"})
+    outcome = await executor.children(observed, plan)
+    assert outcome == Outcome(1, undeleted={both[0]: "no"})
+    assert outcome.failures == {both[0]: "no"}
 
 
 async def test_terminating_and_foreign_objects_are_not_changed(

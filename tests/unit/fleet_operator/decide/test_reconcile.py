@@ -189,6 +189,20 @@ def test_other_problems_do_not_delete_the_servers(
     assert decision.status["ready"] == "1/1"
 
 
+def test_a_refused_deletion_is_a_flaw(observe: Observe) -> None:
+    refs = (Ref("Service", "m"), Ref("PodDisruptionBudget", "m"))
+    undeleted = dict.fromkeys(refs, "denied by a policy")
+    served = reconcile(replace(settled(observe, model(), {"ready": True}), undeleted=undeleted))
+    message = "PodDisruptionBudget m: denied by a policy"
+    assert (served.status["phase"], served.status["reason"]) == ("Degraded", "DeleteRefused")
+    assert condition_of(served, "Ready") == ("False", "DeleteRefused", message)
+    assert condition_of(served, "Available")[0] == "True"
+    assert served.events == (Event("Warning", "DeleteRefused", message),)
+    assert [child["kind"] for child in served.objects] == ["Deployment", "Service"]
+    starting = reconcile(replace(settled(observe, model(), {}), undeleted=undeleted))
+    assert starting.status["phase"] == "Progressing"
+
+
 def test_conditions_of_the_deployment_are_reported_without_a_failed_pod(observe: Observe) -> None:
     observed = settled(observe, model())
     ref = Ref("Deployment", "m")
