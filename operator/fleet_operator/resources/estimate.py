@@ -34,10 +34,10 @@ DECODED_AT_ONCE = 8
 """Recordings that are decoded at the same time, unless `maxConcurrent` is larger."""
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(?:([0-9]+)x)?([0-9]+(?:\.[0-9]+)?)([bm])(?![a-z0-9])")
 _SMALL = re.compile(
-    r"(?<![a-z0-9])(?:gguf|awq|gptq|bnb|[a-z]*fp?[48]|int[48]|w[48]a[0-9]+|[48]-?bit|"
+    r"(?<![a-z0-9])(?:gpt-oss|gguf|awq|gptq|bnb|[a-z]*fp?[48]|int[48]|w[48]a[0-9]+|[48]-?bit|"
     r"q[2-8](?:_[a-z0-9]+)*)(?![a-z0-9])"
 )
-"""Names of formats with 8 bits for each parameter or less."""
+"""Names of formats with 8 bits for each parameter or less, and of a model in such a one (MXFP4)."""
 _SCALE = {"m": 10**6, "b": 10**9}
 
 
@@ -86,13 +86,14 @@ def files(spec: ModelSpec) -> int:
 def fetched(spec: ModelSpec) -> int | None:
     """Least size of the fetched weights, for scheduling; None if it is unknown.
 
-    16 bits for each parameter, or 4 where the names of model and source have a smaller format.
+    8 bits for each parameter, since names need not have the format (FP8), or 4 where those of model
+    and source have a small one: a request above the real size keeps servers from nodes that fit.
     """
     count = parameters(spec)
     if count is None:
         return None
     small = _SMALL.search(f"{spec.model} {spec.source or ''}".lower()) is not None
-    return count // 2 if small else count * 2
+    return count // 2 if small else count
 
 
 def scratch(spec: ModelSpec) -> int:

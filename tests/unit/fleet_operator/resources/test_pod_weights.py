@@ -59,9 +59,10 @@ def test_ephemeral_storage_is_requested_without_a_cache_volume(sources: Sources)
 @pytest.mark.parametrize(
     ("spec", "requested"),
     [
-        ({"source": "hf://org/m-7B@main"}, "13352Mi"),
+        ({"source": "hf://org/m-7B@main"}, "6676Mi"),
         ({"source": "hf://org/m@main/m-7B-q4.gguf"}, "3338Mi"),
         ({"source": "hf://org/m-70B-AWQ"}, "33379Mi"),
+        ({"source": "hf://openai/gpt-oss-120b"}, "57221Mi"),
         ({"source": "hf://org/m@main"}, None),  # of unknown size
         ({"source": "pvc://weights/m-7B"}, None),
         ({"source": "file:///models/m-7B"}, None),
