@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -24,14 +25,15 @@ IMAGE_VOLUMES_SINCE = (1, 35)
 NOT_FOUND = 404
 RETRY_SECONDS = 2.0
 TRIES = 5
-"""How often a feature is looked for while the API server fails; one kind, such as with a broken
-conversion webhook, must not keep the operator from starting."""
+"""How often a kind is looked for while the API server fails: one, such as with a broken conversion
+webhook, must not keep the operator from starting, and is looked for again later."""
 
 
 async def features_of(api: KubeClient, settings: OperatorSettings) -> Features:
     """The features of the cluster, as far as the operator may use them.
 
-    Waits while the API server cannot be reached.
+    Waits while the API server cannot be reached, or fails to return its version: image volumes are
+    not looked for again, and pod templates depend on them.
     """
 
     async def available(kind: Kind) -> bool:
@@ -40,7 +42,9 @@ async def features_of(api: KubeClient, settings: OperatorSettings) -> Features:
     return Features(
         device_claims=await available(DEVICE_CLAIM_TEMPLATE),
         inference_pools=await available(INFERENCE_POOL),
-        image_volumes=await _settled("image volumes", lambda: _image_volumes(api, settings)),
+        image_volumes=await _settled(
+            "image volumes", lambda: _image_volumes(api, settings), tries=math.inf
+        ),
     )
 
 
@@ -63,8 +67,9 @@ async def until_changed(
                 return
 
 
-async def _settled(feature: str, look: Callable[[], Awaitable[bool]]) -> bool:
-    """What `look` finds, tried again after errors that may pass; False if they do not."""
+async def _settled(feature: str, look: Callable[[], Awaitable[bool]], tries: float = TRIES) -> bool:
+    """What `look` finds, tried again after errors that may pass; False after another error, or
+    after as many tries."""
     failures = 0
     while True:
         seconds = RETRY_SECONDS
@@ -73,7 +78,7 @@ async def _settled(feature: str, look: Callable[[], Awaitable[bool]]) -> bool:
         except ApiError as error:
             failures += 1
             log(logger, "feature_unknown", level=logging.WARNING, feature=feature, error=str(error))
-            if failures >= TRIES or not _passes(error):
+            if failures >= tries or not _passes(error):
                 return False
             seconds = max(seconds, error.retry_after)
         except ApiUnreachable as error:
