@@ -10,7 +10,8 @@ from fleet_operator.timestamps import parse
 
 WAITING = frozenset({"Unschedulable", "VolumeInUse"})
 """Reasons of pods that may start once an old one has left: its node, its devices or its volume."""
-BEYOND_CAPACITY = ("affinity rules", "volume", "PersistentVolumeClaim", "allocate all claims")
+VOLUMES = ("volume", "PersistentVolumeClaim")
+BEYOND_CAPACITY = ("affinity rules", *VOLUMES, "allocate all claims")
 """Parts of the scheduler's messages about what `capacity` does not consider: affinity of pods,
 volumes and their zones, devices. Source: pkg/scheduler/framework/plugins of Kubernetes."""
 LACKING = ("Insufficient ", "Too many pods")
@@ -23,7 +24,8 @@ class Blockage:
 
     `by_nodes`: no node takes them, which free nodes may change; quotas, volumes and the affinity of
     pods are independent of free nodes. `by_resources`: other pods take what they request, on some
-    of the nodes at least. `has_pod` is False where a quota refuses to create them.
+    of the nodes at least, and no volume excludes others. `has_pod` is False where a quota refuses
+    to create them.
     """
 
     since: float
@@ -62,4 +64,6 @@ def _is_by_nodes(one: Diagnosis) -> bool:
 def _is_by_resources(one: Diagnosis) -> bool:
     message, _, _ = one.message.partition("preemption:")
     lacking = any(part in message for part in LACKING)
-    return one.reason == "Unschedulable" and lacking
+    # Which nodes a volume allows is unknown: room on another one would not help.
+    bound = any(part in message for part in VOLUMES)
+    return one.reason == "Unschedulable" and lacking and not bound

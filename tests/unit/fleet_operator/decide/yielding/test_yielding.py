@@ -25,6 +25,8 @@ HELD = Load(1, NOW, complete=True)
 FULL = Cluster([node("node-a", cpu="4")], {"node-a": {"cpu": 4000, "pods": 1000}})
 NOWHERE = {"unschedulable": "0/1 nodes are available: 1 Insufficient cpu."}
 AFFINITY = "node(s) didn't match pod anti-affinity rules"
+BY_VOLUME = "0/2 nodes: 1 Insufficient cpu, 1 node(s) had volume node affinity conflict."
+BY_CLAIM = "0/2 nodes: 1 Too many pods, 1 node(s) had unbound immediate PersistentVolumeClaims."
 BY_AFFINITY = f"0/1 nodes: 1 {AFFINITY}. preemption: 1 Insufficient cpu."
 REQUESTS = {"resources": {"requests": {"cpu": "4"}}, "scaleToZeroAfter": 900}
 
@@ -82,6 +84,8 @@ def test_the_time_at_which_there_may_be_room_is_kept_while_it_hardly_changes(
         (REQUESTS, {}, ({"ready": True}, NOWHERE)),  # it serves
         (REQUESTS, {}, ({"running": False},)),  # has a node
         (REQUESTS, {}, ({"unschedulable": BY_AFFINITY},)),
+        (REQUESTS, {}, ({"unschedulable": BY_VOLUME},)),  # its volume is on the other node
+        (REQUESTS, {}, ({"unschedulable": BY_CLAIM},)),
         ({"resources": REQUESTS["resources"]}, {}, (NOWHERE,)),  # is not scaled by requests
     ],
 )  # fmt: skip
