@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet_cli.cluster.rows import reason_of
@@ -29,7 +29,8 @@ def load_patch(item: Json, now: datetime) -> Json:
     if own.get("stopped"):
         patch["spec"] = {"stopped": False}
     if is_autoscaled(spec):
-        stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # Rounded up: a model that stopped for another one ignores requests until its next second.
+        stamp = (now.astimezone(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         patch["metadata"] = {"annotations": {ANNOTATION_WAKE: stamp}}
     elif own.get("replicas") == 0:
         patch.setdefault("spec", {})["replicas"] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -61,6 +62,13 @@ def test_a_model_that_scales_itself_is_woken_and_not_scaled(
     refused = run(command.scale_app, place, "chat", "2")
     assert refused.exit_code == 1
     assert "set its minReplicas and maxReplicas instead" in refused.stderr
+
+
+def test_the_time_of_an_order_is_rounded_up() -> None:
+    """A model that yielded in the same second ignores what is before its end."""
+    item = model("chat", {}, yieldsAfter=60)
+    patch = orders.load_patch(item, datetime(2026, 1, 1, 12, 0, 0, 300_000, UTC))
+    assert patch == {"metadata": {"annotations": {ANNOTATION_WAKE: "2026-01-01T12:00:01Z"}}}
 
 
 def test_a_remote_model_is_ready_without_servers(place: Place, cluster: Cluster) -> None:

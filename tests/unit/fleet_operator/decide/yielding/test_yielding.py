@@ -157,6 +157,18 @@ def asleep(observe: Observe, **fields: Any) -> Observed:
     return replace(again(observed, reconcile(observed)), pods=(), yields_to="", **fields)
 
 
+def test_an_order_in_the_second_in_which_a_model_yields_wakes_it(observe: Observe) -> None:
+    """`modelfleet load` writes the end of that second."""
+    observed = yielding(observe, now=NOW + 0.3)
+    plan = reconcile(observed)
+    notes = {"annotations": {WAKE: render(NOW + 1)}}
+    meta = {**observed.model["metadata"], **notes}
+    ordered = replace(observed, model={**observed.model, "metadata": meta}, pods=(), yields_to="")
+    early = reconcile(again(ordered, plan, NOW + 0.5))
+    assert (early.status["reason"], early.requeue_after) == ("Yielded", 0.5)
+    assert reconcile(again(ordered, plan, NOW + 1)).objects[0]["spec"]["replicas"] == 1
+
+
 def test_a_model_that_yielded_starts_when_the_other_one_has_its_place(observe: Observe) -> None:
     """A server that started earlier could take the place that was made."""
     busy = {"load": Load(1, NOW, complete=True), "unplaced": True}
