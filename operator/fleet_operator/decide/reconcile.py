@@ -297,7 +297,15 @@ def _pause(observed: Observed, template: Object | None, limit: ReplicaLimit | No
 
 
 def _past_share(observed: Observed) -> TrafficShare | None:
-    return read_part(TrafficShare, observed.status.get("traffic"))
+    """The share in the status, with its spec.
+
+    Earlier versions did not record it. It is the present one, unless that was edited since.
+    """
+    past = read_part(TrafficShare, observed.status.get("traffic"))
+    seen = observed.status.get("observedGeneration") == observed.model["metadata"]["generation"]
+    if past is None or past.spec or not seen:
+        return past
+    return past.model_copy(update={"spec": canary.spec_digest(observed.model["spec"])})
 
 
 def _share(

@@ -31,8 +31,8 @@ REASONS = (RISING, WAITING, COMPLETE, TAKEN_BACK)
 WHOLE = 100
 NOT_OF_PODS = frozenset({
     "replicas", "stopped", "minReplicas", "maxReplicas", "scaleToZeroAfter", "priority",
-    "yieldsAfter", "prewarm", "targetInFlight", "scaleDownDelay", "routing", "rollout", "traffic",
-    "inferencePool", "fallback", "price",
+    "yieldsAfter", "wakeAt", "prewarm", "targetInFlight", "scaleDownDelay", "routing", "rollout",
+    "traffic", "inferencePool", "fallback", "price",
 })  # fmt: skip
 """Fields of a spec that pods do not depend on; autoscalers write some of them."""
 ERROR_MARGIN = 0.01
@@ -71,14 +71,14 @@ def share(
         weight=traffic.weight,
         start=traffic.weight,
         version=servers.version,
-        spec=spec or "",
+        spec=spec or (past.spec if past is not None else ""),
         reason=RISING if serving else WAITING,
         since=render(now),
     )
     if past is None or past.start != traffic.weight:
         past = began
     elif past.version != servers.version:
-        same = past.weight == WHOLE and spec is not None and past.spec in ("", spec)
+        same = past.weight == WHOLE and past.spec == spec
         past = past.model_copy(update={"version": servers.version}) if same else began
     if spec is not None:
         past = past.model_copy(update={"spec": spec})

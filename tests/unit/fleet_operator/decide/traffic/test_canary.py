@@ -207,6 +207,59 @@ def test_new_servers_of_another_spec_begin_again(
     assert weight(reconcile(changed))[0] == found
 
 
+def of_an_earlier_operator(observed: Observed) -> Observed:
+    """Its status lacks the digest of the spec, and new pods have another image."""
+    traffic = {name: value for name, value in observed.status["traffic"].items() if name != "spec"}
+    raw = {**observed.model, "status": {**observed.status, "traffic": traffic}}
+    return replace(observed, model=raw, settings=settings_of(SERVER_IMAGE_CPU="newer"))
+
+
+def edited(observe: Observe, observed: Observed, **spec: Any) -> Observed:
+    meta = {**observed.model["metadata"], "generation": 3}
+    raw = {**observed.model, "metadata": meta, "spec": {**observed.model["spec"], **spec}}
+    return replace(observed, model=raw, resolution=observe(raw).resolution)
+
+
+def test_an_update_from_an_operator_that_recorded_no_spec_keeps_the_whole(
+    observe: Observe,
+) -> None:
+    updated = of_an_earlier_operator(complete(observe))
+    decision = reconcile(updated)
+    assert weight(decision) == (100, "WaitingForServers")
+    spec = canary.spec_digest(updated.model["spec"])
+    assert decision.status["traffic"]["spec"] == spec
+    # Edited while the operator was down: what was complete is unknown.
+    assert weight(reconcile(edited(observe, updated, dtype="float16")))[0] == 90
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_edit_before_the_first_new_servers_begins_again(observe: Observe, paused: bool) -> None:
+    updated = of_an_earlier_operator(complete(observe))
+    turn = Turn() if paused else Turn(("ns/other",), ("ns/other",))
+    meta = updated.model["metadata"]
+    notes = {"annotations": {"modelfleet.dev/paused": "true"}} if paused else {}
+    first = replace(updated, model={**updated.model, "metadata": {**meta, **notes}}, turn=turn)
+    decision = reconcile(first)
+    assert weight(decision) == (100, "Complete")
+    later = replace(again(updated, decision), turn=Turn())
+    assert weight(reconcile(edited(observe, later, dtype="float16")))[0] == 90
+
+
+def test_a_weight_that_begins_before_the_turn_of_its_spec_is_not_of_that_spec(
+    observe: Observe,
+) -> None:
+    observed = complete(observe)
+    traffic = {**TRAFFIC, "weight": 95}
+    waiting = replace(edited(observe, observed, dtype="float16", traffic=traffic),
+                      turn=Turn(("ns/other",), ("ns/other",)))  # fmt: skip
+    first = again(waiting, reconcile(waiting), now=NOW + 120)
+    assert first.status["traffic"]["spec"] == observed.status["traffic"]["spec"]
+    decision = compared(first, GOOD)
+    assert weight(decision) == (100, "Complete")
+    turn = replace(again(first, decision, now=NOW + 180), turn=Turn())
+    assert weight(reconcile(turn))[0] == 95
+
+
 def test_a_change_that_waits_for_its_turn_begins_again_later(observe: Observe) -> None:
     observed = complete(observe)
     raw = {**observed.model, "spec": {**observed.model["spec"], "dtype": "float16"}}
