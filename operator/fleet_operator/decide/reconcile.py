@@ -80,15 +80,16 @@ def reconcile(observed: Observed) -> Decision:
     wants_room = problem is None and step is not None and rooms.is_wanted(observed, target, servers)
     room = rooms.find(observed, step.template["spec"]) if wants_room and step is not None else None
     target = rooms.noted(target, room)
-    decision = decide_phase(
-        servers, target, problem, flaws, _remote(observed), ahead, room.message if room else ""
-    )
+    parts = _remote(observed), ahead, room.message if room else ""
+    decision = decide_phase(servers, target, problem, flaws, *parts)
+    # Flaws are not failures of the servers, by which a weight is taken back.
+    sound = decide_phase(servers, target, problem, (), *parts)
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
     # With a problem the servers are not those of this spec, and a pause keeps everything.
-    kept = problem is not None or bool(flaws) or pause is not None
-    share = _past_share(observed) if kept else _share(observed, servers, decision, ahead)
+    kept = problem is not None or pause is not None
+    share = _past_share(observed) if kept else _share(observed, servers, sound, ahead)
     extra = Extra(problem, flaws, pause, share)
     after = status.build(observed, servers, target, decision, choice, rollout, extra)
     scaled = _scaled(observed, objects, target)

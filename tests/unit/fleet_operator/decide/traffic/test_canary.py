@@ -11,7 +11,7 @@ import pytest
 from fleet_contract.blocks.traffic import Traffic
 from fleet_contract.status import TrafficShare
 from fleet_operator.decide.decision import Decision
-from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Tally
+from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Rival, Tally
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.decide.traffic import canary
 from fleet_operator.decide.turn import Turn
@@ -268,6 +268,17 @@ def test_a_change_that_waits_for_its_turn_begins_again_later(observe: Observe) -
     decision = reconcile(waiting)
     assert weight(decision) == (100, "Complete")
     assert weight(reconcile(again(changed, decision)))[0] == 90
+
+
+def test_a_flaw_does_not_keep_the_weight(observe: Observe) -> None:
+    """Such as a lost alias: the servers are those of the spec, and serve."""
+    lost = (Rival("other", "alias"),)
+    observed = replace(rising(observe), lost=lost)
+    decision = compared(observed, GOOD)
+    assert (decision.status["reason"], weight(decision)) == ("DuplicateAlias", (40, "Rising"))
+    assert weight(compared(observed, REFUSING)) == (0, "TakenBack")
+    failed = replace(settled(observe, observed.model, GOLDEN), lost=lost)
+    assert weight(reconcile(failed)) == (0, "TakenBack")
 
 
 def test_the_time_without_servers_does_not_count(observe: Observe) -> None:
