@@ -127,6 +127,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [
             Place(f"{ROUTER} env:DRAIN_TIMEOUT", "122"),
             Place(f"{ROUTER} spec terminationGracePeriodSeconds", 142),
+            Place("Deployment/-router spec progressDeadlineSeconds", 722),
         ],
     ),
     "router.allowUnauthenticated": (True, []),
