@@ -1,10 +1,11 @@
 """Who owns an id or alias that several InferenceModels claim.
 
 A name belongs to the namespace with the longest prefix of it, or else to that of the oldest model
-that claims it: whatever another team creates later takes nothing away. Among the models of that
-namespace an id takes precedence over any alias, so that no alias takes a served model away, and
-both over the ids of adapters; among equal claims the older resource wins. A model that lost its id
-is not served; its aliases come last.
+that claims it. The age is that of the resource, not of the claim: creating a younger one takes
+nothing away from another team, but editing an older one may; prefixes prevent that. Among the
+models of that namespace an id takes precedence over any alias, so that no alias takes a served
+model away, and both over the ids of adapters; among equal claims the older resource wins. A model
+that lost its id is not served; its aliases come last.
 """
 
 from __future__ import annotations

@@ -112,6 +112,20 @@ def test_lost_names_have_the_claims_of_their_owners() -> None:
     assert (claims.lost(("ns", "b")), claims.lost(("ns", "c"))) == ({}, {"s": b})
 
 
+@pytest.mark.parametrize("prefixes", [{}, {"team": "team/"}])
+def test_an_edit_of_an_older_model_takes_a_name(prefixes: dict[str, str]) -> None:
+    """The age is that of the resource, not of the claim. Prefixes prevent it."""
+    younger = claim("m", NEW, "team/x", space="team")
+    claims = Claimants(prefixes)
+    claims.put(claim("old", OLD, "y", space="other"))
+    claims.put(younger)
+    assert claims.lost(("team", "m")) == {}
+    edited = claim("old", OLD, "y", "team/x", space="other")
+    claims.put(edited)
+    assert claims.lost(("team", "m")) == ({} if prefixes else {"team/x": edited})
+    assert claims.lost(("other", "old")) == ({"team/x": younger} if prefixes else {})
+
+
 def test_a_change_does_not_affect_models_further_away() -> None:
     claims = Claimants({})
     for each in (claim("a", OLD, "x"), claim("b", OLD, "y", "x"), claim("c", OLD, "z", "y")):
