@@ -93,7 +93,9 @@ function costs(models: ModelRow[]): [string, string][] {
   for (const { price, cost_per_hour: cost } of models) {
     if (price && cost !== null) sums.set(price.currency, (sums.get(price.currency) ?? 0) + cost);
   }
-  return [...sums].map(([currency, cost]) => ["Servers, per hour", money(cost, currency)]);
+  return [...sums].map(([currency, cost]) => [
+    `Servers, per hour${sums.size > 1 ? ` (${currency})` : ""}`, money(cost, currency),
+  ]);
 }
 
 const COLUMNS = [

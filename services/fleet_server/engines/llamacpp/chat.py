@@ -28,7 +28,7 @@ from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.slices import IdleCaches, PromptTurns, SlicedPrompt
 from fleet_server.engines.llamacpp.steps import StepReader
-from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
+from fleet_server.engines.llamacpp.vocabulary import BPE, LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.text_chat import BIASED, BOUNDED, GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
@@ -109,6 +109,9 @@ class LlamaChat:
         self.vocabulary = LlamaVocabulary(
             self._server, self.vocab_size, model["vocab_type"], special
         )
+        # For other kinds llama.cpp's masks see a token without its first space: texts that they
+        # allow have spaces that the format does not.
+        self._is_followed = model["vocab_type"] == BPE
         self._control = frozenset(special)
         props = self._server.get("/props")
         self._begin: str = props["bos_token"]
@@ -171,7 +174,8 @@ class LlamaChat:
                 {"id": number, "scale": 1.0 if name == sampling.adapter else 0.0}
                 for number, name in enumerate(self.adapters)
             ]
-        steps = StepReader(self.vocabulary, sampling.logprobs, followed(sampling.grammar))
+        check = followed(sampling.grammar) if self._is_followed else None
+        steps = StepReader(self.vocabulary, sampling.logprobs, check)
         tokens = prompt.num_tokens + sampling.max_tokens + self._guesses
         sliced = SlicedPrompt(
             body, prompt.num_tokens, sampling.adapter, self._caches, self._turns, self._slice
@@ -254,7 +258,9 @@ def _bias(token_ids: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
         return sampling.logit_bias
     found = dict(sampling.logit_bias)
     for token, number in Counter(token_ids).items():
-        found[token] = found.get(token, 0.0) + presence + number * frequency
+        # llama.cpp divides positive logits by the penalty of repetition after it has added these.
+        back = (presence + number * frequency) * sampling.repetition_penalty
+        found[token] = found.get(token, 0.0) + back
     return found
 
 

@@ -13,6 +13,8 @@ from fleet_contract.errors import BadRequest
 from fleet_server.engines.guided.elsewhere import SourceFormat
 from fleet_server.protocols import Finish
 
+SPACE = ord(" ")
+
 
 class FollowedFormat:
     """The format of one text. `matcher` is an `llguidance.LLMatcher` of single bytes at its
@@ -26,15 +28,23 @@ class FollowedFormat:
         """Continue with this text; `finish` is that of the last one. Raises BadRequest."""
         if finish is Finish.LENGTH:
             return  # which may end within a character
-        data = list(text.encode())
-        is_whole = self._matcher.try_consume_tokens(data) == len(data)
-        if not is_whole or (finish is not None and not self._matcher.is_accepting()):
+        if not self._consumed(text) or (finish is not None and not self._matcher.is_accepting()):
             raise BadRequest(
                 "Following the format of the text takes too long. Use one with fewer alternatives "
                 "and simpler patterns.",
                 param=self._param,
                 code="schema_too_expensive",
             )
+
+    def _consumed(self, text: str) -> bool:
+        data = list(text.encode())
+        while data:
+            data = data[self._matcher.try_consume_tokens(data) :]
+            if not data or data[0] != SPACE:
+                break
+            # With `clean_spaces` llama.cpp's masks see the token " ," as ",".
+            data = data[1:]
+        return not data
 
 
 def followed(wanted: SourceFormat | None) -> FollowedFormat | None:

@@ -35,6 +35,11 @@ def kinds(schema: Any, whole: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
+def allows(named: frozenset[str], value: Any) -> bool:
+    """Whether the type of a JSON value is one of `named`."""
+    return NAMES[type(value)] in named or (type(value) is int and "number" in named)
+
+
 def _named(schema: Mapping[str, Any]) -> Iterator[str]:
     given = schema.get("type")
     for each in given if isinstance(given, list) else [given]:

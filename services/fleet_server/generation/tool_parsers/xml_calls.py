@@ -11,7 +11,7 @@ from typing import Any
 
 from fleet_server.generation.tool_parsers.call import Call, Schemas, call, parse
 from fleet_server.generation.tool_parsers.json_calls import outside_text, read_json
-from fleet_server.generation.tool_parsers.schema_kinds import kinds
+from fleet_server.generation.tool_parsers.schema_kinds import allows, kinds
 
 FUNCTION = re.compile(r"\s*<function=([^>\n]+)>(.*?)(?:</function>\s*|$)", re.DOTALL)
 PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>(.*?)</parameter>\s*", re.DOTALL)
@@ -58,7 +58,9 @@ def _value(text: str, schema: Any, whole: Mapping[str, Any]) -> Any:
     if text.strip() == "null":
         return None
     value = parse(text)
-    # Models write texts without quotes, grammars only where the type is nothing but a string.
-    if value is None or (not isinstance(value, str) and "string" in kinds(schema, whole)):
+    if value is None:
         return text
-    return value
+    # Models write texts without quotes, grammars only where the type is nothing but a string.
+    named = kinds(schema, whole)
+    is_text = not isinstance(value, str) and "string" in named and not allows(named, value)
+    return text if is_text else value

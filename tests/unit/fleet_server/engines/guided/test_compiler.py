@@ -199,6 +199,7 @@ item ::= [a-z]+ | list"""
         (FormatKind.GRAMMAR, GBNF, "[ab,[c]]", "[ab"),
         (FormatKind.GRAMMAR, 'start: "x" /[0-9]+/', "x12", "x"),
         (FormatKind.GRAMMAR, 'start: "&~" /[&~]/ // & or ~', "&~~", "&~a"),
+        (FormatKind.GRAMMAR, "start: D ~ 2..3\nD: /[0-9]/", "12", "1"),
         (FormatKind.GRAMMAR, 'root ::= "\\"&" [&~]', '"&&', '"&"'),
         (FormatKind.GRAMMAR, 'start: %json {"type": "boolean"}', "true", "1"),
     ],

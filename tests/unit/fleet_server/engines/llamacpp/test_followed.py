@@ -37,6 +37,14 @@ def test_a_text_is_checked_as_it_grows(compiler: GrammarCompiler) -> None:
         check.check("b-日", Finish.STOP)
 
 
+def test_a_space_that_the_masks_do_not_see_is_accepted(compiler: GrammarCompiler) -> None:
+    check = followed(of_pattern(compiler, r"\[1, 2\]"))
+    assert check is not None
+    check.check("[1 ,", None)
+    check.check(" 2", None)
+    check.check(" ]", Finish.STOP)
+
+
 @pytest.mark.parametrize(
     ("parts", "finish"), [(["a", "x"], None), (["a"], Finish.STOP), (["ab-日", "日"], Finish.STOP)]
 )

@@ -43,6 +43,14 @@ def test_other_values_are_json(schema: Any) -> None:
     assert value(schema, "12345") == 12345
 
 
+def test_values_of_unions_have_the_type_that_they_were_written_in() -> None:
+    number = {"anyOf": [{"type": "integer"}, {"enum": ["auto"]}]}
+    assert [value(number, text) for text in ("30", "auto", '"auto"')] == [30, "auto", "auto"]
+    paths = {"type": ["string", "array"]}
+    assert [value(paths, text) for text in ('["a"]', "a", "3")] == [["a"], "a", "3"]
+    assert value({"type": ["string", "number"]}, "3") == 3
+
+
 def test_null_is_a_text_only_where_nothing_else_is_allowed() -> None:
     assert value(TEXT, "null") == "null"
     assert value({"type": ["string", "null"]}, "null") is None
