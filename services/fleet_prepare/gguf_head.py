@@ -45,15 +45,15 @@ def tokens(path: Path) -> list[str]:
     return [str(text) for text in _lists(path).get(TEXTS, [])]
 
 
-def control_tokens(path: Path) -> list[str]:
-    """Texts of the vocabulary's control tokens, such as `<|im_end|>`; empty if there are none."""
+def control_tokens(path: Path) -> dict[str, int]:
+    """The ids of the vocabulary's control tokens by their texts, such as `<|im_end|>`."""
     lists = _lists(path)
     texts = map(str, lists.get(TEXTS, []))
-    kinds = zip(texts, lists.get(KINDS, []), strict=False)
-    return [
-        text for text, kind in kinds
+    kinds = enumerate(zip(texts, lists.get(KINDS, []), strict=False))
+    return {
+        text: number for number, (text, kind) in kinds
         if kind == CONTROL or (kind == USER_DEFINED and BRACKETS.fullmatch(text))
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 def _lists(path: Path) -> dict[str, list[Scalar]]:

@@ -163,8 +163,8 @@ def test_penalties_are_for_generated_tokens(engine: Any, reference: Any, name: s
     """More tokens than the prompt has, which holds the favoured token several times."""
     prompt = [99, 98] * 6 + PROMPT
     bias = {99: 9.0, 98: 8.0, 97: 7.5}
-    # In llama.cpp a token of the prompt has no presence penalty.
-    exempt = prompt if isinstance(engine, LlamaChat) and name == "presence_penalty" else []
+    # In llama.cpp tokens of the prompt are present too.
+    present = prompt if isinstance(engine, LlamaChat) and name == "presence_penalty" else []
     expected: list[int] = []
     for _ in range(NEW):
         with torch.inference_mode():
@@ -172,7 +172,7 @@ def test_penalties_are_for_generated_tokens(engine: Any, reference: Any, name: s
         logits = logits.clone()
         for token, value in bias.items():
             logits[token] += value
-        for token in set(expected) - set(exempt):
+        for token in {*expected, *present}:
             number = expected.count(token) if name == "frequency_penalty" else 1
             logits[token] -= 2 * number
         expected.append(int(logits.argmax()))

@@ -37,11 +37,13 @@ def write(path: Path, tokens: list[str], kinds: list[Any] | None) -> Path:
 def test_control_tokens_are_those_of_the_type_and_those_in_brackets(tmp_path: Path) -> None:
     tokens, kinds = zip(*VOCABULARY, strict=True)
     path = write(tmp_path / "m.gguf", list(tokens), list(kinds))
-    assert gguf_head.control_tokens(path) == ["<|im_end|>", "[INST]", "<think>", "bare"]
+    found = gguf_head.control_tokens(path)
+    assert list(found) == ["<|im_end|>", "[INST]", "<think>", "bare"]
+    assert [gguf_head.tokens(path)[number] for number in found.values()] == list(found)
 
 
 def test_a_vocabulary_without_types_has_no_control_tokens(tmp_path: Path) -> None:
-    assert gguf_head.control_tokens(write(tmp_path / "m.gguf", ["<s>", "a"], None)) == []
+    assert gguf_head.control_tokens(write(tmp_path / "m.gguf", ["<s>", "a"], None)) == {}
 
 
 @pytest.mark.parametrize("length", [0, 3, 23, 24, 60, 200])
@@ -50,18 +52,18 @@ def test_a_file_that_ends_early_has_no_control_tokens(tmp_path: Path, length: in
     path = write(tmp_path / "m.gguf", list(tokens), list(kinds))
     assert path.stat().st_size > 200
     path.write_bytes(path.read_bytes()[:length])
-    assert gguf_head.control_tokens(path) == []
+    assert gguf_head.control_tokens(path) == {}
 
 
 def test_no_gguf_has_no_control_tokens(tmp_path: Path) -> None:
-    assert gguf_head.control_tokens(tmp_path / "missing.gguf") == []
+    assert gguf_head.control_tokens(tmp_path / "missing.gguf") == {}
     other = tmp_path / "other.gguf"
     other.write_bytes(b"PK\x03\x04" + bytes(64))
-    assert gguf_head.control_tokens(other) == []
+    assert gguf_head.control_tokens(other) == {}
 
 
 def test_an_absurd_vocabulary_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, kinds = zip(*VOCABULARY, strict=True)
     path = write(tmp_path / "m.gguf", list(tokens), list(kinds))
     monkeypatch.setattr(gguf_head, "MAX_TOKENS", len(tokens) - 1)
-    assert gguf_head.control_tokens(path) == []
+    assert gguf_head.control_tokens(path) == {}

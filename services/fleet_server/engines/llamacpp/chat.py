@@ -7,7 +7,7 @@ import re
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -112,7 +112,8 @@ class LlamaChat:
         # For other kinds llama.cpp's masks see a token without its first space: texts that they
         # allow have spaces that the format does not.
         self._is_followed = model["vocab_type"] == BPE
-        self._control = frozenset(special)
+        self._control = special
+        self._control_ids = frozenset(special.values())
         props = self._server.get("/props")
         self._begin: str = props["bos_token"]
         self.chat_template: str = props["chat_template"]
@@ -167,7 +168,9 @@ class LlamaChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        body = completion(prompt.state, sampling, cache_prompt=self._prefix)
+        body = completion(
+            prompt.state, sampling, cache_prompt=self._prefix, control=self._control_ids
+        )
         body["preserved_tokens"] = self._visible
         if self.adapters:
             body["lora"] = [
@@ -188,10 +191,7 @@ class LlamaChat:
         return self.vocabulary.decode(token_ids)
 
     def _special_id(self, text: str) -> int | None:
-        if text not in self._control:
-            return None
-        ids = self.vocabulary.encode(text, False)
-        return ids[0] if len(ids) == 1 else None
+        return self._control.get(text)
 
     @property
     def healthy(self) -> bool:
@@ -215,9 +215,14 @@ def sequences(spec: ModelSpec) -> int:
 
 
 def completion(
-    prompt: Sequence[int] | ImagePrompt, sampling: Sampling, *, cache_prompt: bool
+    prompt: Sequence[int] | ImagePrompt,
+    sampling: Sampling,
+    *,
+    cache_prompt: bool,
+    control: Set[int] = frozenset(),
 ) -> dict[str, Any]:
-    """The body of POST /completion for token ids, or for a text with images."""
+    """The body of POST /completion for token ids, or for a text with images; `control` are the ids
+    of control tokens."""
     body: dict[str, Any] = {
         "prompt": prompt.wire() if isinstance(prompt, ImagePrompt) else list(prompt),
         "stream": True, "cache_prompt": cache_prompt,
@@ -238,7 +243,7 @@ def completion(
     if sampling.grammar is not None:
         body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
     ids = prompt.token_ids if isinstance(prompt, ImagePrompt) else prompt
-    if bias := _bias(ids, sampling):
+    if bias := _bias(ids, sampling, control):
         body["logit_bias"] = list(bias.items())
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
@@ -247,11 +252,12 @@ def completion(
     return body
 
 
-def _bias(token_ids: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
+def _bias(token_ids: Sequence[int], sampling: Sampling, control: Set[int]) -> Mapping[int, float]:
     """The bias of tokens, by their ids.
 
-    llama.cpp's penalties count the prompt too: its tokens get back what these take off. That leaves
-    them without a presence penalty, which they would have once generated.
+    llama.cpp's penalties count the prompt too: its tokens get back what the frequency penalty takes
+    off. The same for presence would leave them without that penalty once they are generated, so
+    only control tokens get it back, one of which ends a text.
     """
     presence, frequency = sampling.presence_penalty, sampling.frequency_penalty
     if presence == frequency == 0:
@@ -259,8 +265,8 @@ def _bias(token_ids: Sequence[int], sampling: Sampling) -> Mapping[int, float]:
     found = dict(sampling.logit_bias)
     for token, number in Counter(token_ids).items():
         # llama.cpp divides positive logits by the penalty of repetition after it has added these.
-        back = (presence + number * frequency) * sampling.repetition_penalty
-        found[token] = found.get(token, 0.0) + back
+        back = number * frequency + (presence if token in control else 0.0)
+        found[token] = found.get(token, 0.0) + back * sampling.repetition_penalty
     return found
 
 

@@ -42,9 +42,9 @@ def test_options_of_sampling() -> None:
 def test_penalties_of_the_prompt_are_compensated() -> None:
     sampling = Sampling(5, frequency_penalty=0.5, presence_penalty=-2, logit_bias={7: 1.0, 9: 3.0})
     for prompt in ([7, 8, 7], ImagePrompt("", [], 3, [7, 8, 7])):
-        body = completion(prompt, sampling, cache_prompt=True)
+        body = completion(prompt, sampling, cache_prompt=True, control={8})
         assert body["repeat_last_n"] == 8
-        assert dict(body["logit_bias"]) == {7: 0.0, 8: -1.5, 9: 3.0}
+        assert dict(body["logit_bias"]) == {7: 2.0, 8: -1.5, 9: 3.0}
     assert sampling.logit_bias == {7: 1.0, 9: 3.0}
 
 
