@@ -21,7 +21,7 @@ ARGUMENTS = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-u
 
 
 PACKAGES = Path(__file__).parents[2] / "build" / "console" / "packages"
-"""Where `make test-console` installs Playwright, beside the environment."""
+"""Where `make test-console` installs Playwright, next to the environment."""
 
 
 def is_installed() -> bool:

@@ -1,4 +1,4 @@
-"""The schema of the chart's values beside the models that read them."""
+"""Compares the schema of the chart's values with the models that read them."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def _bias(token_ids: Sequence[int], sampling: Sampling, control: Set[int]) -> Ma
 
     llama.cpp's penalties count the prompt too: its tokens get back what the frequency penalty takes
     off. The same for presence would leave them without that penalty once they are generated, so
-    only control tokens get it back, one of which ends a text.
+    only control tokens get it back, among them the one that ends a text.
     """
     presence, frequency = sampling.presence_penalty, sampling.frequency_penalty
     if presence == frequency == 0:
