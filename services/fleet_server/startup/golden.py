@@ -12,6 +12,7 @@ from fleet_server.generation.conversation import conversation
 from fleet_server.generation.formats.fields import check_output, json_schema
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.pieces import message_of
+from fleet_server.generation.tool_parsers.schema_kinds import TYPES
 from fleet_server.generation.tools import Tool, ToolUse
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel
@@ -20,10 +21,6 @@ from fleet_server.startup.warmup import chat_text, reply_text
 REPLY_TOKENS = 128
 QUIET = {"enable_thinking": False, "thinking": False}
 """Variables of templates that turn reasoning off."""
-TYPES: dict[type, str] = {
-    str: "string", bool: "boolean", int: "integer", float: "number", list: "array",
-    dict: "object", type(None): "null",
-}  # fmt: skip
 
 
 def check(spec: ModelSpec, model: Any) -> None:

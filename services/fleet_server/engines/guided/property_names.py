@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fleet_server.engines.guided.json_pointer import resolve
 from fleet_server.engines.guided.schema_walk import Schema
 
 SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~/]")
@@ -64,12 +65,8 @@ def _resolved(schema: Any, root: Schema) -> Any:
     for _ in range(MAX_REFERENCES):
         if not isinstance(schema, dict) or schema.keys() - ANNOTATIONS != {"$ref"}:
             break
-        place: Any = root
         reference = schema["$ref"]
         if not isinstance(reference, str) or not reference.startswith("#/"):
             break
-        for part in reference[2:].split("/"):
-            key = part.replace("~1", "/").replace("~0", "~")
-            place = place.get(key) if isinstance(place, dict) else None
-        schema = place
+        schema = resolve(reference, root)
     return schema

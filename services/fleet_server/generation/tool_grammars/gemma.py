@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from fleet_server.engines.guided.json_pointer import resolve
 from fleet_server.engines.guided.lark import quoted
 from fleet_server.generation.tool_grammars.properties import (
     REFERENCES,
@@ -116,10 +117,7 @@ class _Values:
         """The rule of a definition, which may refer to itself."""
         if reference in self._references:
             return self._references[reference]
-        found: Any = self._root
-        for part in reference.removeprefix("#/").split("/"):
-            key = part.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, dict) else None
+        found = resolve(reference, self._root)
         if not reference.startswith(REFERENCES) or not isinstance(found, dict):
             return self._json({"$ref": reference})
         name = f"{self._name}_of_{len(self._references)}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fleet_server.engines.guided.json_pointer import resolve
+
 MOST_SCHEMAS = 100
 """Schemas that are read, since references may lead in circles."""
-NAMES: Mapping[type, str] = {
+TYPES: Mapping[type, str] = {
     str: "string", bool: "boolean", int: "integer", float: "number", dict: "object",
     list: "array", type(None): "null",
 }  # fmt: skip
+"""The type in JSON Schema of Python's values."""
 
 
 def kinds(schema: Any, whole: Mapping[str, Any]) -> frozenset[str]:
@@ -31,13 +34,13 @@ def kinds(schema: Any, whole: Mapping[str, Any]) -> frozenset[str]:
             if isinstance(one.get(key), list):
                 waiting += one[key][:MOST_SCHEMAS]
         if isinstance(one.get("$ref"), str):
-            waiting.append(_at(one["$ref"], whole))
+            waiting.append(resolve(one["$ref"], whole))
     return frozenset(found)
 
 
 def allows(named: frozenset[str], value: Any) -> bool:
     """Whether the type of a JSON value is one of `named`."""
-    return NAMES[type(value)] in named or (type(value) is int and "number" in named)
+    return TYPES[type(value)] in named or (type(value) is int and "number" in named)
 
 
 def _named(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -51,13 +54,4 @@ def _named(schema: Mapping[str, Any]) -> Iterator[str]:
     if "const" in schema:
         values = [schema["const"]]
     if isinstance(values, Sequence) and not isinstance(values, str):
-        yield from (NAMES[type(value)] for value in values if type(value) in NAMES)
-
-
-def _at(reference: str, whole: Mapping[str, Any]) -> Any:
-    """The part of `whole` at a JSON pointer such as `#/$defs/Place` (RFC 6901)."""
-    found: Any = whole
-    for step in reference.removeprefix("#").split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        yield from (TYPES[type(value)] for value in values if type(value) in TYPES)
