@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import DEVICE_PATTERN, DEVICES, ModelSpec
 from fleet_contract.yaml_text import load_all
 
 DEMO: tuple[str, ...] = (
@@ -140,10 +140,13 @@ def _entry(raw: Any, where: str) -> ModelSpec:
 
 
 def first_problem(error: ValidationError) -> str:
-    """`key: message` of the first error."""
+    """`key: message` of the first error; of one between fields the message alone."""
     problem = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
-    return f"{key}: {problem['msg']}" if key else str(problem["msg"])
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    if problem.get("ctx", {}).get("pattern") == DEVICE_PATTERN:
+        text = f"must be {DEVICES}"
+    return f"{key}: {text}" if key else text
 
 
 def _unknown(name: str, by_name: Mapping[str, ModelSpec]) -> str:

@@ -1,4 +1,5 @@
-"""The number of CPUs this process may use: its affinity mask, bounded by the cgroup's quota.
+"""The number of CPUs this process may use: its affinity mask, bounded by the cgroup's quota; and
+whether they support bfloat16.
 
 In a container with a CPU limit, one thread for each core of the machine would be throttled.
 """
@@ -39,3 +40,13 @@ def cgroup_quota(cgroup: Path) -> float | None:
     if quota in ("max", "-1"):
         return None
     return int(quota) / int(period)
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU supports bfloat16 (AVX512-BF16, AMX or AVX-NE-CONVERT), from the kernel's
+    list of flags."""
+    try:
+        flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "avx_ne_convert"} & set(flags.split()))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The clone this package is imported from, or a folder of the environment."""
-MAKE_TARGETS = {"server": "env-run", "router": "env-run", "torch": "env-torch"}
+MAKE_TARGETS = {
+    "server": "env-run", "router": "env-run", "llamacpp": "env-run", "torch": "env-torch",
+}  # fmt: skip
 
 
 def install_command(extra: str, root: Path = ROOT) -> str:

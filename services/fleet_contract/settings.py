@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,8 +24,9 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
 
-_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-_SIZE = re.compile(r"([0-9]{1,18})((?:[KMGT]iB?)?|%)")
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
+          "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}  # fmt: skip
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)((?:(?:[KMGT]i|[kKMGT])B?)?|%)")
 
 
 def parse_bool(text: str) -> bool:
@@ -43,14 +45,18 @@ def parse_switch(text: str) -> bool | None:
 
 
 def parse_size(text: str) -> float:
-    """A number of bytes such as `8Gi` or `1000000`, or of `N%` the share, which is below 1. Raises
-    ValueError."""
+    """A number of bytes such as `8Gi`, `5.6G` or `1000000`, or of `N%` the share, which is below 1.
+    Raises ValueError."""
     found = _SIZE.fullmatch(text.strip())
     if found is not None:
-        number, unit = int(found[1]), found[2]
-        size = number * _UNITS.get(unit.removesuffix("B"), 1)
-        if 0 < size < (100 if unit == "%" else 1 << 60):
-            return number / 100 if unit == "%" else size
+        number, unit = Decimal(found[1]), found[2]
+        if unit == "%":
+            if 0 < number < 100:
+                return float(number / 100)
+        elif unit or number == int(number):  # 5.6 lacks its unit
+            size = int(number * _UNITS.get(unit.removesuffix("B"), 1))
+            if 0 < size < 1 << 60:
+                return size
     raise ValueError(f"{text!r} is neither a number of bytes nor a share, such as 8Gi and 80%")
 
 
@@ -315,8 +321,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SERVER_IMAGE_INTEL", "image of model servers with the drivers of Intel GPUs and NPUs",
             "none", where="operator"),
-    Setting("SERVER_IMAGE_VLLM", "image of model servers with vLLM, for `engine: vllm` on NVIDIA"
-            " GPUs", "none", where="operator"),
+    Setting("SERVER_IMAGE_VLLM", "image of model servers with vLLM, for `engine: vllm`, and for"
+            " chat with `engine: auto` on NVIDIA GPUs", "none", where="operator"),
     Setting("VLLM_IMAGE", "image of vLLM's own server, for `engine: vllm` where neither the spec"
             " nor SERVER_IMAGE_VLLM names one", "none", where="operator"),
     Setting("VLLM_IMAGE_ROCM", "VLLM_IMAGE for AMD GPUs", "VLLM_IMAGE", where="operator"),

@@ -102,7 +102,7 @@ class Modality(StrEnum):
 
 
 DEVICE_PATTERN = r"^(auto|cpu|mps|npu|(cuda|gpu)(:[0-9]+)?)$"
-DEVICES = "auto, cpu, mps, cuda, cuda:N, gpu, gpu:N or npu"
+DEVICES = "auto, cpu, mps, cuda, cuda:N (NVIDIA, and AMD with ROCm), gpu, gpu:N or npu (Intel)"
 """What DEVICE_PATTERN accepts, for messages."""
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB

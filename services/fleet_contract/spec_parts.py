@@ -150,8 +150,10 @@ class Cache(SpecPart):
     prefix: bool = True
     """Whether chat prompts share cached prefixes."""
     release_after: int = Field(default=300, ge=0)
-    """Seconds without a request after which a server gives memory back that only requests need,
-    such as a filled key/value cache; 0 keeps it."""
+    """Seconds without a request after which a server gives memory back that only requests need; 0
+    keeps it. Chat on openvino empties its cache; llamacpp unloads the model and its cache after 20
+    seconds at least and loads them again for the next request; chat on torch returns unused
+    blocks of a GPU's memory; vllm keeps its cache."""
 
     @property
     def kv_bytes(self) -> int:

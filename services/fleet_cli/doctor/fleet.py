@@ -15,6 +15,7 @@ from fleet_local.demand import budget
 from fleet_local.errors import StartError
 from fleet_local.processes import ports
 from fleet_local.settings import UpSettings
+from fleet_prepare.choose import check as check_machine
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
@@ -108,6 +109,7 @@ def _model(
     check = _check(spec)
     try:
         served = launch.decode(environment.of_server(spec, settings, environ, store.root))
+        check_machine(served, machine)
         there = find(served, store, machine) is not None or is_there(served, store)
         if not there and not settings.download:
             return Finding(

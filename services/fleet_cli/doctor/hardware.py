@@ -89,6 +89,12 @@ def gpu(machine: Machine) -> Finding:
             "gpu", Level.WARNING, f"a GPU that is not used{speech}: torch has no build for it",
             f"Run `{install_command('torch')}`.",
         )  # fmt: skip
+    if machine.accelerator == "cpu" and machine.has_amd:
+        return Finding(
+            "gpu", Level.OK,
+            "an AMD GPU, used by `engine: llamacpp` with `device: cuda` if its build is for it, and"
+            f" by a ROCm build of torch: other models run on the CPU{also}",
+        )  # fmt: skip
     if machine.accelerator == "cpu":
         return Finding("gpu", Level.OK, f"none: models run on the CPU{also}")
     return Finding("gpu", Level.OK, f"{machine.accelerator}{also}")

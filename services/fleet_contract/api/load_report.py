@@ -27,7 +27,7 @@ class ReportedLoad(NamedTuple):
 def render(loads: Mapping[str, ReportedLoad]) -> bytes:
     """The report as JSON."""
     models = {
-        model: {"in_flight": load.in_flight, "idle_seconds": round(load.idle_seconds, 1)}
+        model: {"in_flight": load.in_flight, "idle_seconds": round(load.idle_seconds, 3)}
         for model, load in loads.items()
     }
     return orjson.dumps({"models": models})

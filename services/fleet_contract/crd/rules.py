@@ -47,6 +47,10 @@ RULES: tuple[Rule, ...] = (
     Rule("spec", "!has(self.adapters) || size(self.adapters) == 0 || !has(self.engine) || "
                  "self.engine in ['auto', 'custom', 'llamacpp', 'vllm']",
          "adapters: engines that load them are llamacpp and vllm"),
+    Rule("spec", "!has(self.speculative) || !has(self.task) || self.task == 'chat' || "
+                 "!(has(self.speculative.draft) || (has(self.speculative.promptLookup) && "
+                 "self.speculative.promptLookup))",
+         "speculative: only a chat model generates text"),
     Rule("spec.adapters[]", "!self.source.startsWith('https://') || has(self.sha256)",
          "a source of https:// needs sha256"),
     Rule("spec.speculative.draft", "!self.source.startsWith('https://') || has(self.sha256)",

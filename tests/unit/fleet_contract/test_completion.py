@@ -159,7 +159,8 @@ def test_the_keys_of_one_store_are_not_joined_with_the_endpoint_of_another() -> 
         ({"model": "acme/chat", "max_replicas": 3}, "max_replicas: write maxReplicas"),
         ({"model": "acme/chat", "defaults": {"temperature": 9}}, "defaults.temperature: "),
         ({"model": "acme/chat", "defaults": 3}, "defaults: "),
-        ({"model": "acme/vectors", "vision": True}, "only a chat model"),
+        ({"model": "acme/vectors", "vision": True}, "^vision: only a chat model"),
+        ({"model": "acme/chat", "device": "rocm"}, "device: must be auto.*AMD with ROCm"),
         ({"model": "a", "nonsense": 1}, "nonsense: "),
     ],
 )

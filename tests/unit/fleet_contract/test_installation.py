@@ -14,6 +14,7 @@ from fleet_contract.installation import MAKE_TARGETS, ROOT, install_command
     ("extra", "command"),
     [
         ("server", "make env-run"),
+        ("llamacpp", "make env-run"),
         ("torch", "make env-torch"),
         ("plots", ".venv/bin/pip install -c requirements.lock -e '.[plots]'"),
     ],

@@ -62,6 +62,13 @@ def test_a_model_without_weights_needs_the_hub(tmp_path: Path) -> None:
     assert found["model BAAI/bge-m3"]["remedy"].startswith("Run `modelfleet pull BAAI/bge-m3`")
 
 
+def test_what_no_file_can_change_is_found_without_the_hub(tmp_path: Path) -> None:
+    gone = {"HF_ENDPOINT": "http://127.0.0.1:9", "MODELS": "BAAI/bge-m3", "PORT": "8000"}
+    status, found = run(tmp_path, **gone, MODEL_DEVICE="npu")
+    assert (status, found["model BAAI/bge-m3"]["level"]) == (1, "error")
+    assert "requires device npu" in found["model BAAI/bge-m3"]["message"]
+
+
 def test_a_model_that_the_hub_does_not_have(tmp_path: Path, hub: str) -> None:
     status, found = run(tmp_path, HF_ENDPOINT=hub, MODELS="BAAI/bge-m3", PORT="8000")
     assert (status, found["model BAAI/bge-m3"]["level"]) == (1, "error")

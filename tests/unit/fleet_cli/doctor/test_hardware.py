@@ -59,6 +59,7 @@ def test_disk(tmp_path: Path) -> None:
     [
         (Machine("cpu", True), Level.OK, "none: models run on the CPU"),
         (Machine("cpu", True, intel=frozenset({"gpu"})), Level.OK, "with MODEL_DEVICE=gpu"),
+        (Machine("cpu", True, has_amd=True), Level.OK, "an AMD GPU, used by `engine: llamacpp`"),
         (Machine("cuda", True, torch_cuda=True), Level.OK, "cuda"),
         (Machine("cuda", True, torch_cuda=False), Level.WARNING, "torch has no build for it"),
         (Machine("cuda", False, has_cublas=True), Level.WARNING, "not used but for speech"),

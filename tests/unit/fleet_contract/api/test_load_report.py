@@ -8,9 +8,14 @@ from fleet_contract.api.load_report import ReportedLoad, parse, render
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    loads = {"org/a": ReportedLoad(3, 0.0), 'say "x"': ReportedLoad(0, 12.34)}
-    assert parse(render(loads)) == {**loads, 'say "x"': ReportedLoad(0, 12.3)}
+    loads = {"org/a": ReportedLoad(3, 0.0), 'say "x"': ReportedLoad(0, 12.3456)}
+    assert parse(render(loads)) == {**loads, 'say "x"': ReportedLoad(0, 12.346)}
     assert parse(b'{"models": {}, "more": 1}') == {}
+
+
+def test_the_model_that_was_used_last_is_told_apart() -> None:
+    loads = parse(render({"a": ReportedLoad(0, 2.048), "b": ReportedLoad(0, 2.05)}))
+    assert loads["a"].idle_seconds < loads["b"].idle_seconds
 
 
 @pytest.mark.parametrize(

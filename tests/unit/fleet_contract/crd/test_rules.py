@@ -69,6 +69,8 @@ ACCEPTED: list[dict[str, Any]] = [
     {"adapters": [LORA]},
     {"adapters": [LORA], "engine": "vllm", "task": "chat"},
     {"adapters": [], "engine": "torch", "task": "embedding"},
+    {"speculative": {"promptLookup": True}},
+    {"speculative": {"promptLookup": False, "tokens": 3}, "task": "rerank"},
     {"fallback": "c/d"},
     {"inferencePool": POOL},
     {"inferencePool": POOL, "engine": "vllm", "replicas": 2},
@@ -105,6 +107,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"vision": True, "task": "rerank"}, "vision: only a chat model reads images"),
     ({"adapters": [LORA], "task": "rerank"}, "adapters: only a chat model"),
     ({"adapters": [LORA], "engine": "openvino"}, "adapters: engines that load them"),
+    ({"speculative": {"promptLookup": True}, "task": "rerank"}, "speculative: only a chat model"),
+    (
+        {"speculative": {"draft": {"source": "hf://o/d"}}, "task": "speech"},
+        "speculative: only a chat model",
+    ),
     ({"adapters": [{"name": "a", "source": "https://h/f"}]}, "a source of https:// needs sha256"),
     ({"speculative": {"draft": {"source": "https://h/f"}}}, "a source of https:// needs sha256"),
     (

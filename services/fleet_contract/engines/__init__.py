@@ -1,0 +1,1 @@
+"""What engines can do, and which specs none of their builds serves."""
