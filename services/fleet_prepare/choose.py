@@ -1,4 +1,5 @@
-"""Chooses the engine that serves a model on a machine, with the reason; pure.
+"""Chooses the engine that serves a model on a machine, its device and number format, with the
+reason; pure.
 
 The choice depends on what is installed and on the names of the model's files, so it is the same
 before anything is fetched and for a folder on disk.
@@ -7,12 +8,19 @@ before anything is fetched and for a folder on disk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from fleet_contract.engines import features
+from fleet_contract.engines.limits import (
+    DEVICE_HINT,
+    Refusal,
+    option_refusal,
+    refusal,
+    refusal_of_all,
+)
 from fleet_contract.installation import install_command
-from fleet_contract.spec import ADAPTER_ENGINES, Engine, ModelSpec, Quantization, Task
-from fleet_contract.spec_parts import CacheType
+from fleet_contract.spec import ADAPTER_ENGINES, Dtype, Engine, ModelSpec, Task
 from fleet_prepare import converters, encoder
 from fleet_prepare.converters import ConversionPlan, Converter
 from fleet_prepare.cublas import LIBRARY
@@ -20,6 +28,7 @@ from fleet_prepare.errors import CannotServe
 from fleet_prepare.hints import CUDA_HINT, install_hint, torch_hint
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
+from fleet_prepare.placement import devices, dtypes
 from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.hub.selection import PICKLE_HINT, WeightsFormat
@@ -39,18 +48,7 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.TORCH, Task.SPEECH): "fleet_server.engines.torch:TorchSpeech",
 }
 
-SPECULATION: dict[Engine, frozenset[str]] = {
-    Engine.OPENVINO: frozenset({"promptLookup"}),
-    Engine.LLAMACPP: frozenset({"draft", "promptLookup"}),
-}
-"""Methods of speculative decoding that engines have, by their names on the wire."""
-VISION_ENGINES = (Engine.LLAMACPP, Engine.VLLM, Engine.TORCH)
-"""Engines that read images; llamacpp with a projector beside the model."""
-CONVERTED = (Quantization.INT8, Quantization.INT4)
-INTEL = ("gpu", "npu")
-"""Kinds of devices that only OpenVINO uses."""
-CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2, Engine.LLAMACPP)
-"""In the order of choice: llama.cpp gets the GGUF files that OpenVINO does not read."""
+BRINGS = "`make up TORCH=1` brings the engine for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,8 @@ class EngineChoice:
     """`factory` is the `module:Class` to build, `reason` why.
 
     `kind` is the kind of weight files that are loaded or converted (None for a handler);
-    `conversion` must be run first; None if the engine loads the files as they are.
+    `conversion` must be run first; None if the engine loads the files as they are. `dtype` is the
+    number format it computes in; `auto` where that depends on the GPU or the weights.
     """
 
     engine: Engine
@@ -67,6 +66,7 @@ class EngineChoice:
     reason: str
     kind: WeightsFormat | None = None
     conversion: ConversionPlan | None = None
+    dtype: Dtype = Dtype.AUTO
 
 
 def choose(
@@ -83,39 +83,33 @@ def choose(
     if spec.handler is not None:
         device = machine.accelerator if spec.device == "auto" else spec.device
         return EngineChoice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
-    decision.check_device()
-    decision.check_intel()
+    devices.check(spec, machine)
     choice = decision.automatic() if spec.engine is Engine.AUTO else decision.named()
-    if choice.conversion is None and spec.quantization in CONVERTED:
+    if choice.conversion is None and spec.quantization in features.QUANTIZED:
         raise CannotServe(
             f"{spec.model}: quantization {spec.quantization.value} is for weights that are "
             f"converted; {choice.engine.value} loads these files as they are.",
             "Leave `quantization` (QUANTIZATION) at auto, or name safetensors in `source`.",
         )
-    _check_speculation(spec, choice.engine)
-    if spec.cache.type is not CacheType.AUTO and choice.engine is not Engine.LLAMACPP:
-        raise CannotServe(
-            f"{spec.model}: the {choice.engine.value} engine has no cache.type "
-            f"{spec.cache.type.value}.",
-            "The engine llamacpp does. Remove the field, or set `engine`.",
-        )
-    return choice
+    _raise(option_refusal(spec, choice.engine))
+    dtype = dtypes.decide(spec, choice.engine, choice.device, files, bf16=machine.cpu_bf16)
+    return replace(choice, dtype=dtype)
 
 
-def _check_speculation(spec: ModelSpec, engine: Engine) -> None:
-    """Raises CannotServe if the engine lacks a method of `speculative` in the spec."""
-    for method in sorted(spec.speculative.wanted - SPECULATION.get(engine, frozenset())):
-        able = [known.value for known, methods in SPECULATION.items() if method in methods]
-        raise CannotServe(
-            f"{spec.model}: the {engine.value} engine has no speculative.{method}.",
-            f"Engines that do: {', '.join(able)}. Remove the field, or set `engine`.",
-        )
-    if "draft" in spec.speculative.wanted and spec.vision:
-        # With a draft model of another width, llama.cpp fails all running sequences at an image.
-        raise CannotServe(
-            f"{spec.model}: no engine reads images with a draft model.",
-            "Remove `vision` or `speculative.draft`; `speculative.promptLookup` has no such limit.",
-        )
+def check(spec: ModelSpec, machine: Machine) -> None:
+    """Raises CannotServe for reasons that do not depend on the model's files."""
+    if spec.handler is not None:
+        return
+    devices.check(spec, machine)
+    if spec.engine is Engine.AUTO:
+        _raise(refusal_of_all(spec, features.TASKS, spec.device))
+    else:
+        _Decision(spec, ModelFiles(frozenset()), machine, ()).place()
+
+
+def _raise(refused: Refusal | None) -> None:
+    if refused is not None:
+        raise CannotServe(refused.message, refused.hint)
 
 
 class _Decision:
@@ -134,50 +128,13 @@ class _Decision:
         self._converters = known
         self._device = machine.accelerator if spec.device == "auto" else spec.device
 
-    def check_device(self) -> None:
-        """Raises CannotServe if the spec names a device that this machine does not have."""
-        wanted = self._spec.device
-        kind = wanted.partition(":")[0]
-        if kind in ("auto", "cpu", self._machine.accelerator) or kind in self._machine.intel:
-            return
-        name = {
-            "mps": "no Metal",
-            "gpu": "no Intel GPU that this process may open (NVIDIA's are `cuda`)",
-            "npu": "no Intel NPU that this process may open",
-        }.get(
-            kind,
-            "no NVIDIA GPU, and no AMD GPU that a ROCm build of torch uses, or "
-            "CUDA_VISIBLE_DEVICES hides it",
-        )
-        raise CannotServe(
-            f"{self._spec.model} requires device {wanted}; this machine has {name}.",
-            "Set device (or MODEL_DEVICE) to auto or cpu.",
-        )
-
-    def check_intel(self) -> None:
-        """Raises CannotServe if the spec names an Intel device that its engine cannot use."""
-        spec = self._spec
-        if not self._on_intel:
-            return
-        if spec.engine not in (Engine.AUTO, Engine.OPENVINO):
-            why = f"the {spec.engine.value} engine does not use it"
-        elif (Engine.OPENVINO, spec.task) not in FACTORIES:
-            why = f"the openvino engine does not serve task {spec.task.value}"
-        elif spec.device == "npu" and spec.task is Task.CHAT:
-            why = "OpenVINO GenAI does not batch chats on an NPU"
-        else:
-            return
-        raise CannotServe(
-            f"{spec.model} requires device {spec.device}: {why}.",
-            "Set device (or MODEL_DEVICE) to auto or cpu.",
-        )
-
     @property
     def _on_intel(self) -> bool:
-        return self._device.partition(":")[0] in INTEL
+        return features.kind_of(self._device) in features.INTEL
 
     def automatic(self) -> EngineChoice:
-        """The first that fits of: an engine on the GPU, a CPU engine, torch on the CPU."""
+        """The first that fits of: an engine on the GPU, a CPU engine, vllm for adapters and torch
+        on the CPU."""
         spec, device = self._spec, self._device
         note = ""
         if self._on_intel:
@@ -192,11 +149,23 @@ class _Decision:
         if device != "cpu":
             if (chosen := self._on_gpu()) is not None:
                 return chosen
-            note = self._why_not_the_gpu()
             if spec.device != "auto" and not (device == "mps" and spec.task is Task.SPEECH):
-                raise CannotServe(f"{spec.model} requires device {device}: {note}.", CUDA_HINT)
-        for engine in CPU_ENGINES:
-            if (chosen := self._by(engine, "cpu", note or "on a CPU")) is not None:
+                raise self._gpu_refusal()
+            note = self._why_not_the_gpu()
+        lacking: EngineChoice | None = None
+        for engine in features.CPU_ENGINES:
+            why = note or "on a CPU"
+            if lacking is not None:
+                why += f", with what {lacking.engine.value} lacks"
+            if (chosen := self._by(engine, "cpu", why)) is not None:
+                if option_refusal(spec, engine) is None:
+                    return chosen
+                lacking = lacking or chosen
+        if lacking is not None:
+            return lacking  # refused by the caller, with the engines that have the option
+        if spec.adapters and self._machine.vllm_uses("cpu"):
+            why = f"{note or 'on a CPU'}, as it has adapters"
+            if (chosen := self._by(Engine.VLLM, "cpu", why)) is not None:
                 return chosen
         if self._machine.has_torch:
             reason = note or "no CPU engine reads these files"
@@ -206,24 +175,30 @@ class _Decision:
 
     def named(self) -> EngineChoice:
         """The engine the spec names, on the device it can use."""
+        spec, engine = self._spec, self._spec.engine
+        device, note = self.place()
+        if engine is Engine.LLAMACPP and spec.vision and self._files.projector is None:
+            raise CannotServe(
+                f"The llamacpp engine reads images with a projector, a GGUF file mmproj-… "
+                f"beside the model; {spec.model} has none ({self._some_names()}).",
+                "Name a repository or folder that has one in `source`, or remove `vision`.",
+            )
+        chosen = self._by(engine, device, note)
+        if chosen is None:
+            why = self._some_names()
+            if engine is Engine.OPENVINO and spec.task in (Task.EMBEDDING, Task.RERANK):
+                why = encoder.refusal(self._files.names, self._files.config) or why
+            raise CannotServe(
+                f"The {engine.value} engine reads none of the files of {spec.model} ({why}).",
+                "Leave `engine` at auto, or name other weights in `source`.",
+            )
+        return chosen
+
+    def place(self) -> tuple[str, str]:
+        """The device of the engine that the spec names, and why. Raises CannotServe."""
         spec, engine, device = self._spec, self._spec.engine, self._device
-        if (engine, spec.task) not in FACTORIES:
-            able = [known.value for known, task in FACTORIES if task is spec.task]
-            raise CannotServe(
-                f"The {engine.value} engine does not serve task {spec.task.value} in this process.",
-                f"Engines that do: {', '.join(able)}.",
-            )
         note = "the spec names it"
-        if spec.vision and engine not in VISION_ENGINES:
-            raise CannotServe(
-                f"The {engine.value} engine does not read images, and {spec.model} has `vision`.",
-                "Remove `vision`, or leave `engine` at auto.",
-            )
-        if spec.adapters and engine not in ADAPTER_ENGINES:
-            raise CannotServe(
-                f"The {engine.value} engine loads no adapters, and {spec.model} has some.",
-                f"Engines that do: {', '.join(ADAPTER_ENGINES)}.",
-            )
+        _raise(refusal(spec, engine, spec.device))
         if engine is Engine.TORCH:
             if not self._machine.has_torch:
                 raise CannotServe(
@@ -247,12 +222,6 @@ class _Decision:
             # The package for Macs has Metal, that for other machines no GPU unless it is replaced,
             # which only the engine sees.
             device = device if device == "mps" or spec.device != "auto" else "cpu"
-            if spec.vision and self._files.projector is None:
-                raise CannotServe(
-                    f"The llamacpp engine reads images with a projector, a GGUF file mmproj-… "
-                    f"beside the model; {spec.model} has none ({self._some_names()}).",
-                    "Name a repository or folder that has one in `source`, or remove `vision`.",
-                )
         elif engine is Engine.OPENVINO or device == "mps":
             device = device if self._on_intel else "cpu"
         elif device != "cpu" and not self._machine.has_cublas:
@@ -261,16 +230,7 @@ class _Decision:
                     f"{spec.model} requires device {device}: {_no_cublas()}.", CUDA_HINT
                 )
             device, note = "cpu", f"{note}; {_no_cublas()}"
-        chosen = self._by(engine, device, note)
-        if chosen is None:
-            why = self._some_names()
-            if engine is Engine.OPENVINO and spec.task in (Task.EMBEDDING, Task.RERANK):
-                why = encoder.refusal(self._files.names, self._files.config) or why
-            raise CannotServe(
-                f"The {engine.value} engine reads none of the files of {spec.model} ({why}).",
-                "Leave `engine` at auto, or name other weights in `source`.",
-            )
-        return chosen
+        return device, note
 
     def _device_of_vllm(self) -> str:
         """The device this build of vLLM computes on. Raises CannotServe."""
@@ -280,10 +240,16 @@ class _Decision:
         if not machine.vllm_cuda and spec.device == "auto":
             return "cpu"
         kind = "CUDA GPUs" if machine.vllm_cuda else "CPUs"
+        hint = "Set device (or MODEL_DEVICE), or leave `engine` at auto."
+        if machine.vllm_cuda:
+            hint = (
+                "Request an NVIDIA GPU (on Kubernetes, `resources: {limits: {nvidia.com/gpu: 1}}`),"
+                " or leave `engine` at auto."
+            )
         raise CannotServe(
             f"{spec.model} would run on device {self._device}: the installed build of vLLM is for "
             f"{kind}.",
-            "Set device (or MODEL_DEVICE), or leave `engine` at auto.",
+            hint,
         )
 
     def _on_gpu(self) -> EngineChoice | None:
@@ -305,15 +271,40 @@ class _Decision:
         return None
 
     def _why_not_the_gpu(self) -> str:
-        machine, brings = self._machine, "`make up TORCH=1` brings the engine for it"
-        gpu = "the NVIDIA GPU" if self._device.startswith("cuda") else "the GPU"
-        speech = self._spec.task is Task.SPEECH
-        if speech and self._device.startswith("cuda") and not machine.has_cublas:
-            return f"on a CPU, since {_no_cublas()} ({brings})"
+        """Note on the choice of a CPU."""
+        reason, install = self._gpu_obstacle()
+        if not install or self._spec.task is Task.SPEECH:
+            return f"on a CPU, since {reason}{f' ({BRINGS})' if install else ''}"
+        return f"on a CPU: {self._gpu} is not used, since {reason} ({BRINGS})"
+
+    def _gpu_refusal(self) -> CannotServe:
+        """As the spec requires the GPU."""
+        spec = self._spec
+        reason, install = self._gpu_obstacle()
+        hint = CUDA_HINT if install else DEVICE_HINT
+        llamacpp = READERS.get((Engine.LLAMACPP, spec.task))
+        if not install and llamacpp is not None and llamacpp(self._files) is not None:
+            hint += (
+                " Or set `engine: llamacpp`, with a build of llama.cpp for the GPU "
+                "(docs/adding-a-model.md)."
+            )
+        elif not install and spec.adapters:
+            hint += f" {install_hint(Engine.VLLM)}"
+        return CannotServe(f"{spec.model} requires device {self._device}: {reason}.", hint)
+
+    def _gpu_obstacle(self) -> tuple[str, bool]:
+        """Why no engine serves the model on the GPU, and whether an installation helps."""
+        spec, machine = self._spec, self._machine
+        if spec.task is Task.SPEECH and self._device.startswith("cuda") and not machine.has_cublas:
+            return _no_cublas(), True
         if machine.torch_uses(self._device):
-            return f"on a CPU, since no engine reads these files on {gpu}"
-        missing = "torch has no CUDA" if machine.has_torch else "torch is not installed"
-        return f"on a CPU: {gpu} is not used, since {missing} ({brings})"
+            adapters = " with adapters" if spec.adapters else ""
+            return f"no engine reads these files{adapters} on {self._gpu}", False
+        return ("torch has no CUDA" if machine.has_torch else "torch is not installed"), True
+
+    @property
+    def _gpu(self) -> str:
+        return "the NVIDIA GPU" if self._device.startswith("cuda") else "the GPU"
 
     def _by(self, engine: Engine, device: str, note: str) -> EngineChoice | None:
         """`engine` on `device`, with a conversion if it needs one; None if it cannot serve."""
@@ -342,7 +333,7 @@ class _Decision:
         if engine is Engine.LLAMACPP:
             return files.projector is not None
         has_others = any(name.endswith(".safetensors") for name in files.names)
-        return engine in VISION_ENGINES and (has_others or not files.ggufs())
+        return engine in features.VISION and (has_others or not files.ggufs())
 
     def _has(self, engine: Engine) -> bool:
         machine = self._machine
@@ -368,7 +359,7 @@ class _Decision:
             return CannotServe(
                 f"{spec.model} has adapters, and no engine that loads them reads its files "
                 f"({self._some_names()}) here.",
-                f"Engines that do: {', '.join(ADAPTER_ENGINES)}; llamacpp reads GGUF.",
+                f"llamacpp reads GGUF, and vllm safetensors. {install_hint(Engine.VLLM)}",
             )
         if spec.vision and not self._reads_images(Engine.TORCH):
             return CannotServe(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 Scalar = int | float | bool | str
+Value = Scalar | tuple[Scalar, ...]
 
 FIXED = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -21,14 +22,18 @@ STRING, ARRAY = 8, 9
 MAX_TEXT = 1 << 24
 MAX_PAIRS = 1 << 16
 MAX_TOKENS = 1 << 21
+PER_LAYER = (".attention.head_count", ".attention.head_count_kv")
+"""Ends of the keys whose values are lists, one number for each layer, if layers differ."""
+MAX_LAYERS = 4096
 TEXTS, KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 CONTROL, USER_DEFINED = 3, 4
 """Types of tokens. Writers also give special tokens, which are in brackets, the second one."""
 BRACKETS = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 
 
-def metadata(path: Path) -> dict[str, Scalar] | None:
-    """Scalar values by key, as far as the tokenizer's keys, or None if it is not a GGUF file.
+def metadata(path: Path) -> dict[str, Value] | None:
+    """Scalar values, and the numbers of heads of each layer, by key, as far as the tokenizer's
+    keys, or None if it is not a GGUF file.
 
     Writers put the tokenizer last; its long lists are not read.
     """
@@ -78,23 +83,27 @@ def _tokenizer_lists(file: BinaryIO, number: int) -> dict[str, list[Scalar]]:
                 raise ValueError(f"a vocabulary of {length} tokens")
             found[key] = [_scalar(file, element) for _ in range(length)]
         elif kind == ARRAY:
-            _skip_array(file)
+            _skip(file, *struct.unpack("<IQ", _exactly(file, 12)))
         else:
             _scalar(file, kind)
     return found
 
 
-def _pairs(file: BinaryIO, number: int) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
+def _pairs(file: BinaryIO, number: int) -> dict[str, Value]:
+    found: dict[str, Value] = {}
     for _ in range(number):
         key = _text(file)
         if key.startswith("tokenizer."):
             break
         (kind,) = struct.unpack("<I", _exactly(file, 4))
-        if kind == ARRAY:
-            _skip_array(file)
-        else:
+        if kind != ARRAY:
             found[key] = _scalar(file, kind)
+            continue
+        element, length = struct.unpack("<IQ", _exactly(file, 12))
+        if key.endswith(PER_LAYER) and element != STRING and length <= MAX_LAYERS:
+            found[key] = tuple(_scalar(file, element) for _ in range(length))
+        else:
+            _skip(file, element, length)
     return found
 
 
@@ -113,8 +122,8 @@ def _text(file: BinaryIO) -> str:
     return _exactly(file, length).decode("utf-8", "replace")
 
 
-def _skip_array(file: BinaryIO) -> None:
-    kind, length = struct.unpack("<IQ", _exactly(file, 12))
+def _skip(file: BinaryIO, kind: int, length: int) -> None:
+    """Skip the elements of a list."""
     if kind != STRING:
         file.seek(length * struct.calcsize(_layout(kind)), 1)
         return

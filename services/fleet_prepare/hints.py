@@ -22,7 +22,7 @@ def install_hint(engine: Engine) -> str:
     """How to install an engine."""
     if engine is Engine.VLLM:
         return (
-            "vLLM needs an environment of its own: `make env-vllm` makes one with its build for "
-            "CPUs; the server image of the flavour `vllm` has the one for GPUs."
+            "vLLM needs an environment of its own: in a source checkout `make env-vllm` makes one "
+            "with its build for CPUs; the server image of the flavour `vllm` has the one for GPUs."
         )
     return f"Install it with `{install_command(EXTRAS.get(engine, 'server'))}`."

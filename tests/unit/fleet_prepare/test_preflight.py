@@ -163,8 +163,25 @@ def test_gated_and_missing_repositories_are_errors_with_a_reason(
     assert found.engine is Engine.OPENVINO
 
 
-def test_a_missing_llamacpp_is_refused_without_a_request(tmp_path: Path) -> None:
-    with pytest.raises(CannotServe, match="llamacpp engine, which is not installed"):
-        preflight(
-            spec(engine="llamacpp"), Store(tmp_path), CPU, {"HF_ENDPOINT": "http://127.0.0.1:1"}
-        )
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"engine": "llamacpp"}, "llamacpp engine, which is not installed"),
+        ({"engine": "vllm"}, "vllm engine, which is not installed.*make env-vllm"),
+        ({"engine": "torch"}, "torch is not installed"),
+        ({"device": "cuda"}, "no NVIDIA GPU"),
+        ({"device": "gpu"}, "no Intel GPU"),
+        ({"dtype": "int8"}, "does not compute in int8"),
+        ({"engine": "openvino", "device": "mps"}, "no Metal"),
+        ({"engine": "openvino", "speculative": {"draft": {"source": "file:///d"}}}, "llamacpp"),
+    ],
+    ids=str,
+)
+def test_what_no_file_can_change_is_refused_without_a_request(
+    tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:1"}
+    # The files of a package are not known before it is fetched.
+    for source in ("hf://acme/model", "pypi://some-package==1.0/model"):
+        with pytest.raises(CannotServe, match=words):
+            preflight(spec(source=source, **fields), Store(tmp_path), CPU, nowhere)

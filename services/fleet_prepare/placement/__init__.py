@@ -1,0 +1,1 @@
+"""Devices that engines use, and the number formats they compute in there."""
