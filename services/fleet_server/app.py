@@ -20,7 +20,7 @@ from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec, Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.document import document
-from fleet_server.memory import resident_bytes
+from fleet_server.memory import family_bytes
 from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_server.tracing.middleware import TracingMiddleware
@@ -163,7 +163,7 @@ def model_object(server: ServerState) -> ModelObject:
         "aliases": list(spec.aliases),
         "adapters": list(spec.adapter_ids),
         "parent": None,
-        "memory_bytes": int(resident_bytes()),
+        "memory_bytes": int(family_bytes()),
     }
 
 

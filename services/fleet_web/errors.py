@@ -5,6 +5,7 @@ The text of an unexpected exception is logged and never sent.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from fleet_contract.errors import (
     FleetError,
     InternalError,
     MethodNotAllowed,
+    NotReady,
     RouteNotFound,
 )
 from fleet_contract.names import HEADER_ABSENT
@@ -120,6 +122,13 @@ class ErrorMiddleware:
 
         try:
             await self.app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # Of a request that outlasts the drain timeout. Without a response uvicorn would send a
+            # 500 in plain text, which routers do not send to another server.
+            if not started:
+                stopping = NotReady("The server is stopping; please try again.", retry_after=1)
+                await error_response(stopping, scope["path"])(scope, receive, watched)
+            raise
         except Exception as error:
             response = _logged_response(error, scope["path"])
             if not started:

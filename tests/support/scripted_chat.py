@@ -54,11 +54,13 @@ class Running:
         self._sampling = sampling
         self._emit = emit
         self.cancelled = threading.Event()
+        self._ended = False
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def cancel(self) -> None:
         self.cancelled.set()
-        if self._model.gate is not None:
+        # Not once it has ended: every request is cancelled at its end, and the next one waits.
+        if self._model.gate is not None and not self._ended:
             self._model.gate.release()
 
     def _run(self) -> None:
@@ -69,14 +71,17 @@ class Running:
             if self.cancelled.is_set():
                 return
             if model.fail_after is not None and number == model.fail_after:
+                self._ended = True
                 self._emit(Step((), error=RuntimeError("the secret text of an engine")))
                 return
             last = number + 1 == most
+            self._ended = last
             finish = Finish.LENGTH if last else None
             prompt = self._prompt_scores() if number == 0 else ()
             self._emit(Step([byte], finish, logprobs=self._scores(byte), prompt_logprobs=prompt))
             if last:
                 return
+        self._ended = True
         self._emit(Step((), Finish.STOP))
 
     def _prompt_scores(self) -> list[TokenLogprobs]:
@@ -99,6 +104,12 @@ class Bytes:
 
     def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         return [256] * add_special + list(text.encode())
+
+    def encode_parts(
+        self, parts: Sequence[str], add_special: bool, parse_special: bool = True
+    ) -> list[int]:
+        each = [self.encode(part, False, parse_special) for part in parts]
+        return [256] * add_special + [token for part in each for token in part]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         parts = [b"<s>" if token == 256 else bytes([token]) for token in token_ids]

@@ -31,13 +31,13 @@ SUPPORTED_BY = (
 )
 
 ALL_ENGINES = ("openvino", "llamacpp", "torch", "vllm")
-SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = dict.fromkeys(
+SUPPORTING_ENGINES: Mapping[str, tuple[str, ...]] = dict.fromkeys(
     (
-        "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_k",
-        "min_p", "repetition_penalty",
+        "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p",
+        "repetition_penalty",
     ),
     ALL_ENGINES,
-)  # fmt: skip
+) | {"logprobs": ("openvino", "llamacpp (without 'speculative')", "torch", "vllm")}  # fmt: skip
 PROMPT_LOGPROBS = ("torch", "vllm")
 """Engines with the logarithmic probabilities of the prompt's tokens."""
 BUDGETS = ("thinking_budget", "thinking_token_budget")

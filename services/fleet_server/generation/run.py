@@ -17,7 +17,7 @@ from fastapi import Request, Response
 from fleet_contract.errors import BadRequest, FleetError, PromptTooLong
 from fleet_contract.names import HEADER_UNENFORCED, HEADER_USAGE
 from fleet_contract.spec import ModelSpec
-from fleet_server.admission import Slot
+from fleet_server.admission import Admission, Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.choices import Choice, Choices, Slots
 from fleet_server.generation.options import GenerationOptions, check_vocabulary
@@ -153,7 +153,8 @@ class Generator:
     ) -> _Run:
         """Wait for a slot and start the generations; `stack` ends them and frees the slot."""
         server = self._server
-        slot = await stack.enter_async_context(server.admission.slot())
+        admission = server.admission
+        slot = await stack.enter_async_context(admission.slot())
         started = time.monotonic()
         server.metrics.queued(slot.queue_ms / 1000)
         prepared = await prepare(stack)
@@ -183,7 +184,7 @@ class Generator:
                 limit,
             )
 
-        choices = Choices(start, number, options.n, _slots(server, slot))
+        choices = Choices(start, number, options.n, _slots(admission, slot))
         prepared.renderer.begin(choices)
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
         stack.callback(choices.cancel)
@@ -325,9 +326,8 @@ async def _events(first: Update, updates: AsyncIterator[Update], run: _Run) -> A
     yield b"".join(renderer.closing(run.choices, run.timings()))
 
 
-def _slots(server: ServerState, slot: Slot) -> Slots:
+def _slots(admission: Admission, slot: Slot) -> Slots:
     """Further slots for the caller of a request that has one."""
-    admission = server.admission
     return Slots(
         take=lambda: admission.take_free(slot.caller), free=lambda: admission.free(slot.caller)
     )

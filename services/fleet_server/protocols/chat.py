@@ -32,6 +32,12 @@ class Vocabulary(Protocol):
         """Token ids; `add_special` adds the special tokens around a text. With `parse_special`
         special tokens in the text itself are parsed, otherwise they are text."""
 
+    def encode_parts(
+        self, parts: Sequence[str], add_special: bool, parse_special: bool = True
+    ) -> list[int]:
+        """As `encode`, for a text whose parts, possibly thousands, are tokenised one by one. A
+        handler's vocabulary may lack it."""
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text, special tokens included. The ids are in `range(size)`."""
 

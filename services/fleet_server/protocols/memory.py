@@ -11,6 +11,9 @@ class ReleasesMemory(Protocol):
 
     If it costs little to have it again, `release_seconds: float` is how long after the last request
     it is given up, where that is sooner than `cache.releaseAfter`.
+
+    A model that maps and unmaps its weights by itself has `may_unmap: bool`, whether it may do so
+    within the next seconds.
     """
 
     def release(self) -> None:

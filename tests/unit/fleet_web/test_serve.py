@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from uvicorn.main import STARTUP_FAILURE
 
 from fleet_web import serve
 from fleet_web.server import Server
@@ -46,6 +47,14 @@ def run(app: FastAPI) -> Run:
             assert not thread.is_alive()
 
     return start
+
+
+def bound(port: int) -> socket.socket:
+    """A socket that does not listen yet."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+    found.bind(("127.0.0.1", port))
+    return found
 
 
 async def refused(port: int) -> None:
@@ -102,6 +111,34 @@ async def test_a_response_that_has_not_started_closes_its_connection(
             await refused(port)
             gate.set()
             assert (await kept.answer()).headers["connection"] == "close"
+
+
+async def test_a_request_that_outlasts_the_drain_timeout_may_be_tried_again(
+    run: Run, app: FastAPI, wire: Any
+) -> None:
+    @app.get("/long")
+    async def long() -> None:
+        await asyncio.Event().wait()
+
+    with run(drain_timeout=1) as (server, port):
+        async with wire(port) as kept:
+            await kept.send(GET % b"/long")
+            await until_async(lambda: server.server_state.tasks)
+            server.should_exit = True
+            answer = await kept.answer()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert answer.error["code"] == "model_not_ready"
+
+
+def test_a_port_that_another_process_took_after_it_was_bound_ends_the_server(app: FastAPI) -> None:
+    with bound(0) as winner:
+        port = winner.getsockname()[1]
+        with bound(port) as loser:  # Linux allows it until one of them listens
+            winner.listen()
+            server = serve.build(app, "127.0.0.1", port)
+            with pytest.raises(SystemExit) as ended:
+                server.run(sockets=[loser])
+    assert ended.value.code == STARTUP_FAILURE
 
 
 async def test_a_running_stream_is_completed(

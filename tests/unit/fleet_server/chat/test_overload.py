@@ -106,3 +106,17 @@ async def test_many_disconnects_leave_no_running_sequences(
         await live.idle()
         assert (await live.chat()).status_code == 200
         assert all(not r.thread.is_alive() or r.cancelled.is_set() for r in live.model.running)
+
+
+async def test_requests_that_wait_are_served_while_the_server_drains(
+    serve: Any, scripted: Any, until: Any
+) -> None:
+    gate = threading.Semaphore(0)
+    with serve(scripted("ab", gate=gate, max_concurrent=1)) as live:
+        asked = [asyncio.create_task(live.chat()) for _ in range(2)]
+        await until(lambda: live.gauge("modelfleet_queue_depth") == 1)
+        live.server.drain()
+        for _ in range(4):
+            gate.release()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 200]
+        await live.idle()

@@ -61,6 +61,12 @@ def test_what_only_some_engines_support(name: str, value: Any) -> None:
     assert caught.value.param == name
 
 
+def test_probabilities_are_refused_where_guesses_have_none() -> None:
+    """An engine of the list may not support them with every spec."""
+    with pytest.raises(UnsupportedParameter, match=r"llamacpp \(without 'speculative'\), torch"):
+        CHAT.refuse_unsupported({"logprobs": True}, ALL - {"logprobs"})
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
