@@ -6,7 +6,9 @@ mapped stay resident although engines compute with a copy in the layout of their
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import re
@@ -24,7 +26,8 @@ ARENAS = 2
 MAPS = Path("/proc/self/smaps")
 unmapping = threading.Lock()
 """Held while a model that was ready unmaps weight files. Otherwise their addresses could be used
-again, for memory in use, before `release_files` drops the pages there."""
+again, for memory in use, before `release_files` drops the pages there. A model that unmaps them in
+a thread of the engine's has `may_unmap` (fleet_server.protocols.memory) instead."""
 _HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+\s*(.*)$")
 
 
@@ -36,6 +39,27 @@ def resident_bytes() -> float:
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def family_bytes() -> float:
+    """Resident memory of this process and its descendants in bytes: engine vllm runs the model in
+    a child. Pages that several of them share count for each."""
+    total, waiting, page = resident_bytes(), [os.getpid()], resource.getpagesize()
+    while waiting:
+        for child in _children(waiting.pop()):
+            with contextlib.suppress(OSError):  # the child has ended
+                total += page * int(Path(f"/proc/{child}/statm").read_text().split()[1])
+            waiting.append(child)
+    return total
+
+
+def _children(process: int) -> list[int]:
+    """None where the kernel does not list them (proc_pid_children(5))."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +78,14 @@ def limit_arenas() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
         mallopt(M_ARENA_MAX, ARENAS)
+
+
+def freeze_objects() -> None:
+    """Exclude the objects of this process, except those that nothing uses, from all later garbage
+    collections. For the end of start-up: each collection examines what is not excluded, and a body
+    with many values causes dozens of them."""
+    gc.collect()
+    gc.freeze()
 
 
 def trim() -> None:

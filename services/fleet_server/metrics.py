@@ -13,7 +13,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from fleet_server.memory import resident_bytes
+from fleet_server.memory import family_bytes
 from fleet_server.tracing.recording import exemplar
 from fleet_web.exposition import TEXT_FORMAT, Exposition
 
@@ -57,7 +57,7 @@ class Metrics:
             "modelfleet_load_seconds", "Seconds a stage of start-up took", ["model", "stage"],
             registry=self.registry,
         )  # fmt: skip
-        self.gauge("modelfleet_resident_bytes", "Resident memory of the server", resident_bytes)
+        self.gauge("modelfleet_resident_bytes", "Resident memory of the server", family_bytes)
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A gauge read at every scrape."""

@@ -117,6 +117,7 @@ def test_guesses_leave_greedy_tokens_unchanged(tmp_path: Path) -> None:
     ):  # fmt: skip
         spec = ModelSpec.model_validate({**SPEC.to_wire(), "speculative": guesses})
         engine = LlamaChat(spec, path, 1, draft=drafter)
+        assert ("logprobs" in engine.supports) == (not guesses)
         prompts = [engine.prompt([message], []) for message in messages]
         body = completion(prompts[-1].state, Sampling(3 * NEW, temperature=0), cache_prompt=True)
         found = engine._server.post("/completion", body | {"stream": False})

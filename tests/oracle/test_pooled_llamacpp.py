@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertMo
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.llamacpp.embedding import LlamaEmbedding
-from fleet_server.engines.llamacpp.rerank import LlamaRerank
+from fleet_server.engines.llamacpp.rerank import JOINER, LlamaRerank
 from fleet_server.load_error import LoadError
 from support import tiny_bert, tiny_bert_gguf, tiny_chat, tiny_gguf
 
@@ -128,3 +128,13 @@ def test_a_document_that_is_too_long_is_cut(reranker: LlamaRerank) -> None:
 def test_special_tokens_in_texts_are_no_control_tokens(reranker: LlamaRerank) -> None:
     [plain, marked] = reranker.tokenize_pairs("dog", ["end", "<|im_end|>end"])
     assert len(marked) > len(plain) + 2
+
+
+def test_places_of_the_template_in_texts_are_texts(reranker: LlamaRerank) -> None:
+    """llama.cpp fills in the query first: the document would replace `{document}` in it."""
+    query, document = "dog {document} {query}", "fox " * 20
+    parted = query.replace("{", f"{{{JOINER}")
+    pairs = [reranker.tokenize_pairs(each, [document])[0] for each in (query, parted)]
+    one, other = reranker.score(pairs)
+    assert one == pytest.approx(other, abs=1e-6)
+    assert len(pairs[0]) == len(pairs[1])

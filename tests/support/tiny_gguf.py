@@ -32,18 +32,22 @@ def write(
     *,
     pooling: gguf.PoolingType | None = None,
     pre: str | None = None,
+    sentencepiece: bool = False,
 ) -> Path:
     """Write the weights of `tiny_chat.write` with the same arguments to a GGUF file.
 
     With `pooling` RANK it is a reranker of Qwen3's form. `pre` is the name of another vocabulary's
-    way to divide a text into words.
+    way to divide a text into words; with `sentencepiece` it is of that kind.
     """
     family = config["model_type"]
     writer = gguf.GGUFWriter(path, family)
     write_shape(writer, config)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    write_tokenizer(writer, config, pre)
+    if sentencepiece:
+        _write_sentencepiece(writer, config)
+    else:
+        write_tokenizer(writer, config, pre)
     names = gguf.get_tensor_name_map(architecture(family), config["num_hidden_layers"])
     tensors = tiny_chat.random_tensors(config, seed)
     if pooling is gguf.PoolingType.RANK:
@@ -110,6 +114,29 @@ def write_tokenizer(writer: Any, config: Mapping[str, Any], pre: str | None = No
     writer.add_chat_template(
         tiny_chat.LLAMA_TEMPLATE if kind == "llama" else tiny_chat.QWEN_TEMPLATE
     )
+
+
+def _write_sentencepiece(writer: Any, config: Mapping[str, Any]) -> None:
+    """A vocabulary of the kind of Llama 2 and Gemma: tokens with scores, and single bytes."""
+    special = ["<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]
+    normal = ["\u2581", *"abcdefghijklmnopqrstuvwxyz0123456789", "\u2581a", "\u2581th", "th", "im"]
+    tokens = [*special, *(f"<0x{value:02X}>" for value in range(256)), *normal]
+    kinds = [gguf.TokenType.CONTROL] * len(special)
+    kinds[2] = gguf.TokenType.UNKNOWN
+    kinds += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * len(normal)
+    unused = config["vocab_size"] - len(tokens)
+    tokens += [f"[PAD{number}]" for number in range(unused)]
+    kinds += [gguf.TokenType.UNUSED] * unused
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_scores([float(len(token)) for token in tokens])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(4)
+    writer.add_unk_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
+    writer.add_chat_template(tiny_chat.QWEN_TEMPLATE)
 
 
 def ordered(

@@ -90,7 +90,13 @@ class Fill:
     def _encode(self, text: str) -> list[int]:
         # Not all of these tokens are special ones for their tokenizers.
         parts = self._words.parts(text)
-        return [i for part in parts for i in self._vocabulary.encode(part, False, False)]
+        encode_parts = getattr(self._vocabulary, "encode_parts", None)
+        if encode_parts is None:
+            return [
+                token for part in parts for token in self._vocabulary.encode(part, False, False)
+            ]
+        found: list[int] = encode_parts(parts, False, False)
+        return found
 
 
 def _single(vocabulary: Vocabulary, marks: Sequence[str]) -> list[int]:

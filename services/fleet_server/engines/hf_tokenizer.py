@@ -14,6 +14,7 @@ from fleet_prepare.chat import vocabulary
 from fleet_server.engines import chat_template
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.encoder_files.vocabulary import encode_parts
+from fleet_server.engines.parts_vocabulary import PartsVocabulary
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments, Vocabulary
@@ -57,8 +58,7 @@ class HfTokenizer:
         return self._template.render(messages, arguments)
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        return np.array(encoded.ids, dtype=np.int64)
+        return np.array(encode_parts(self._tokenizer, [text], False), dtype=np.int64)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         if not self._byte_level:
@@ -66,19 +66,18 @@ class HfTokenizer:
         return b"".join(self._pieces.get(i, b"") for i in token_ids).decode("utf-8", "replace")
 
 
-class HfVocabulary:
+class HfVocabulary(PartsVocabulary):
     """A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`."""
 
     def __init__(
         self, tokenizer: Any, pieces: Mapping[int, bytes], size: int, words: SpecialText
     ) -> None:
+        super().__init__(words)
         self._tokenizer = tokenizer
-        self._words = words
         self._pieces = pieces
         self.size = size
 
-    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
-        parts = [text] if parse_special else self._words.parts(text)
+    def _ids(self, parts: Sequence[str], add_special: bool) -> list[int]:
         return encode_parts(self._tokenizer, parts, add_special)
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -117,6 +117,17 @@ def _answering(text: str, arguments: TemplateArguments) -> str:
     return f"{text}{marks.open}\n\n{marks.close}\n\n" if marks.always else text
 
 
+def check_shown(images: int, shown: int) -> None:
+    """Raises BadRequest unless the prompt has a placeholder for each of the `images` of its
+    messages: templates may leave out those of some roles, or show one twice."""
+    if shown != images:
+        raise BadRequest(
+            f"The model's chat template does not show the images of these messages: they have "
+            f"{images}, the prompt has {shown}.",
+            param="messages",
+        )
+
+
 def text_of(content: Content) -> str:
     """The text of a message's content."""
     if isinstance(content, str):

@@ -100,7 +100,8 @@ class IdleMemory:
         self._drops = self._drops + 1 if found is Action.DROP else 0
 
     def _trim(self, *, freed: bool = True) -> None:
-        memory.release_files(self._folder)
+        if not getattr(self._state.loaded, "may_unmap", False):
+            memory.release_files(self._folder)
         if freed:
             memory.trim()
         self._after = memory.resident_bytes()

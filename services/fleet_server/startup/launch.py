@@ -19,6 +19,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
+from fleet_contract.cpus import available_cpus
 from fleet_contract.names import BUCKET_KEYS, HUB_TOKENS, REGISTRY_LOGINS
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
@@ -30,6 +31,7 @@ from fleet_contract.server_protocol import (
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.prepare import PreparedModel
 from fleet_prepare.stage import PrepareStage
+from fleet_server import memory
 from fleet_server.app import create_app
 from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
@@ -52,7 +54,8 @@ from fleet_weights.store import Store
 logger = logging.getLogger(__name__)
 
 WORKERS = 4
-"""Threads of one caller for blocking work of requests, such as tokenising."""
+"""Most threads of one caller for blocking work of requests, such as tokenising. More than the cores
+only make the event loop wait longer for the interpreter lock."""
 
 
 def run(
@@ -101,7 +104,8 @@ def _parts(
     spec = contract.decode(environ)
     for name, reason in without_effect(spec, environ).items():
         event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
-    state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
+    workers = min(WORKERS, available_cpus())
+    state = ServerState(spec, workers, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use them: from here on no other code of the process can leak them.
     for name in (*HUB_TOKENS, REGISTRY_LOGINS):
@@ -159,6 +163,7 @@ class Launcher:
     async def _serve(self) -> None:
         await self.bring_up()
         if self.failure is None:
+            await asyncio.to_thread(memory.freeze_objects)
             await IdleMemory(self._state, self._folder).keep()
 
     async def bring_up(self) -> None:

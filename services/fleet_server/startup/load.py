@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from fleet_contract.spec import ADAPTER_ENGINES, ModelSpec, Task
+from fleet_contract.spec import ADAPTER_ENGINES, Engine, ModelSpec, Task
 from fleet_prepare.choose import EngineChoice
 from fleet_prepare.hints import install_hint
 from fleet_server.load_error import LoadError
@@ -29,6 +29,9 @@ PROTOCOLS: dict[Task, type] = {
     Task.RERANK: RerankModel,
     Task.SPEECH: SpeechModel,
 }
+WITH_DTYPE = (Engine.OPENVINO, Engine.TORCH, Engine.VLLM)
+"""Engines that are given the number format of the choice; CTranslate2 lists those it has itself,
+and llama.cpp computes with that of the file."""
 NONE: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -65,6 +68,8 @@ def load(
     others: dict[str, Any] = {"adapters": adapters} if adapters else {}
     if draft is not None:
         others["draft"] = draft
+    if choice.engine in WITH_DTYPE:
+        others["dtype"] = choice.dtype
     device_spec = spec.model_copy(update={"device": choice.device})
     try:
         model = factory(device_spec, folder, threads, **others)

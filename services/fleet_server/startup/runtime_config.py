@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet_contract.settings import retired
-from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.spec import Dtype, ModelSpec, Task
 from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import passes_at_once, places
 
@@ -23,12 +23,13 @@ def runtime_config(
     `passes_at_once` passes.
     """
     passes = passes_at_once(spec, model) if spec.task in VECTORS else None
+    dtype = spec.dtype if choice.dtype is Dtype.AUTO else choice.dtype
     return {
         "model": spec.model,
         "task": spec.task.value,
         "engine": choice.engine.value,
         "device": getattr(model, "device", None) or choice.device,
-        "dtype": getattr(model, "dtype", None) or spec.dtype.value,
+        "dtype": getattr(model, "dtype", None) or dtype.value,
         "threads": threads,
         "requests_at_once": places(spec, model),
         "passes_at_once": passes,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
+import subprocess
+import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -64,3 +68,43 @@ def test_memory_is_given_back_without_proc(tmp_path: Path) -> None:
     assert memory.release_files(tmp_path, tmp_path / "smaps") == 0
     memory.trim()
     assert memory.resident_bytes() > 1 << 20
+
+
+CHILD = """
+import subprocess, sys
+if sys.argv[1] == "parent":
+    held = subprocess.Popen([sys.executable, "-c", sys.argv[2], "child", ""], stdin=0, stdout=1)
+    held.wait()
+else:
+    held = bytearray(b"1") * (64 << 20)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not memory.MAPS.exists(), reason="the system has no /proc")
+def test_the_memory_of_descendants_counts() -> None:
+    command = [sys.executable, "-c", CHILD, "parent", CHILD]
+    alone = memory.family_bytes()
+    assert alone >= memory.resident_bytes() * 0.9
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        assert memory.family_bytes() > alone + (64 << 20)
+    assert memory.family_bytes() < alone + (32 << 20)
+
+
+def test_objects_of_start_up_are_not_examined_again() -> None:
+    class Node:
+        itself: Node
+
+    unused = Node()
+    unused.itself = unused
+    gone, kept = weakref.ref(unused), [[]]
+    del unused
+    try:
+        memory.freeze_objects()
+        assert gone() is None
+        assert not any(each is kept for each in gc.get_objects())
+    finally:
+        gc.unfreeze()

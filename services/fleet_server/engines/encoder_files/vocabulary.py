@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from fleet_server.engines.parts_vocabulary import PartsVocabulary
 from fleet_server.engines.special_text import SpecialText
 
 UNFINISHED = "\ufffd"
@@ -26,17 +27,16 @@ def encode_parts(tokenizer: Any, parts: Sequence[str], add_special: bool) -> lis
     return ids
 
 
-class LibraryVocabulary:
+class LibraryVocabulary(PartsVocabulary):
     """Thread-safe. The tokenizer must neither truncate nor pad."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         added = tokenizer.get_added_tokens_decoder().values()
-        self._words = SpecialText(token.content for token in added if token.special)
+        super().__init__(SpecialText(token.content for token in added if token.special))
 
-    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
-        parts = [text] if parse_special else self._words.parts(text)
+    def _ids(self, parts: Sequence[str], add_special: bool) -> list[int]:
         return encode_parts(self._tokenizer, parts, add_special)
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -263,6 +263,16 @@ class GrammarCompiler:
             return self._tokenizer
 
 
+def keeping_texts(tokenizer: Any) -> Any:
+    """An LLTokenizer of the same vocabulary, which tokenises each short text once."""
+    ids = range(tokenizer.vocab_size)
+    pieces = [tokenizer.decode_bytes([each]) for each in ids]
+    special = [each for each in ids if tokenizer.is_special_token(each)]
+    return _tokenizer(
+        GuidedVocabulary(pieces, special, tokenizer.eos_tokens, tokenizer.tokenize_str)
+    )
+
+
 class _Wrapped:
     """The attributes that llguidance reads of a tokenizer."""
 

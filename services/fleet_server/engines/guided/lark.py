@@ -25,7 +25,10 @@ SET_OPERATORS = re.compile(r"&|~(?!\s*[0-9])")
 """Intersection and complement of patterns, which llguidance compiles without a bound: a grammar of
 4,000 characters took 40 MB more each second. `~ 2..4` is a repetition."""
 LINE_END = re.compile(r"\r\n?|\n")
-
+NUL = "\0"
+"""Where llama.cpp's reading of a grammar ends."""
+ESCAPED = {"/": r"\/", "\r": r"\r", "\n": r"\n", NUL: r"\x00"}
+"""What a pattern between slashes cannot have as such."""
 
 ANY = r"/(.|\n)*/"
 """Any text without special tokens."""
@@ -96,6 +99,12 @@ def of_regex(pattern: str) -> str:
 def of_grammar(text: str, param: str) -> str:
     """A grammar in Lark, or in llama.cpp's GBNF, which is converted. Raises BadRequest."""
     _check_size(text, param)
+    if NUL in text:
+        raise BadRequest(
+            "The grammar has the character NUL; write it as \\x00.",
+            param=param,
+            code="invalid_grammar",
+        )
     try:
         converted: str = any_to_lark(text)
     except (Exception, RecursionError) as error:  # of no common type
@@ -119,10 +128,11 @@ def quoted(text: str) -> str:
 
 
 def _within_slashes(pattern: str) -> str:
-    """The pattern, with slashes and line ends escaped."""
-    escaped = re.sub(r"\\.|/", lambda found: found[0] if len(found[0]) > 1 else r"\/", pattern,
-                     flags=re.DOTALL)  # fmt: skip
-    return escaped.replace("\r", r"\r").replace("\n", r"\n")
+    """The pattern, with the characters of ESCAPED escaped, also those behind a backslash."""
+    return re.sub(
+        rf"\\.|[/\r\n{NUL}]", lambda found: ESCAPED.get(found[0][-1], found[0]), pattern,
+        flags=re.DOTALL,
+    )  # fmt: skip
 
 
 def _check_size(text: str, param: str) -> None:

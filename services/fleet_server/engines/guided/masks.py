@@ -79,7 +79,7 @@ class Masks:
             # Processor time: waiting for other threads does not count against the schema.
             started = time.thread_time()
             if not self._computed:
-                self._compute()
+                self._try_to_compute()
             self.error = self.error or self._failed
             if self.error is not None:
                 logits[: self._stop_id] = -np.inf
@@ -101,14 +101,19 @@ class Masks:
         """Compute the next mask, in the thread of `ahead`."""
         started = time.thread_time()
         try:
-            self._consume()
-            if not self._matcher.is_stopped():
-                self._compute()
-        except BaseException as error:  # a panic in Rust is not an Exception
-            self._failed = refusal(str(error), self._param)
+            self._try_to_compute(ahead=True)
         finally:
             self.seconds += time.thread_time() - started
             self._computing.release()
+
+    def _try_to_compute(self, *, ahead: bool = False) -> None:
+        """Compute the next mask; `ahead`, unless the text is complete. An error is kept."""
+        try:
+            self._consume()
+            if not (ahead and self._matcher.is_stopped()):
+                self._compute()
+        except BaseException as error:  # a panic in Rust is not an Exception
+            self._failed = refusal(str(error), self._param)
 
     def _begin(self) -> None:
         """Let the next mask be computed; until then the matcher is the other thread's."""
@@ -125,7 +130,6 @@ class Masks:
         self._accepted.clear()
 
     def _compute(self) -> None:
-        self._consume()
         if self.error is None and self._failed is None:
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
             self._failed = self._refused()

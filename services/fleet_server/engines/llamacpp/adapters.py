@@ -9,14 +9,14 @@ from typing import Any
 import xllamacpp
 
 from fleet_prepare import gguf_head
-from fleet_prepare.gguf_head import Scalar
+from fleet_prepare.gguf_head import Value
 from fleet_server.engines.llamacpp import peft
 from fleet_server.load_error import LoadError
 
 KIND = "general.type", "adapter"
 
 
-def lora(name: str, folder: Path, base: Mapping[str, Scalar], scratch: Path) -> Any:
+def lora(name: str, folder: Path, base: Mapping[str, Value], scratch: Path) -> Any:
     """The adapter in a folder, or in one GGUF file, for `CommonParams`.
 
     `base` is the metadata of the model's GGUF; an adapter in PEFT's format is converted to a file

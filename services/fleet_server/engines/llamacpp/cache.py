@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_contract.spec_parts import CacheType
-from fleet_prepare.gguf_head import Scalar
+from fleet_prepare.gguf_head import Value
 from fleet_server.load_error import LoadError
 from fleet_weights import gguf_names
 
@@ -34,18 +34,17 @@ class KvCache:
     @classmethod
     def fit(
         cls,
-        found: Mapping[str, Scalar],
+        found: Mapping[str, Value],
         spec: ModelSpec,
         at_once: int,
-        draft: Mapping[str, Scalar] | None = None,
+        draft: Mapping[str, Value] | None = None,
         guesses: int = 0,
     ) -> KvCache:
         """The largest cache within `cache.kvGib` that `at_once` sequences use. Raises LoadError.
 
         `found` and `draft` are the metadata of the GGUFs of the model and of its draft model, which
         has a cache of as many tokens. Each sequence needs `guesses` tokens besides its context.
-        Without the shape of a model, which lists for each layer do not give, the cache holds one
-        context.
+        Without a layer that is known to have keys and values, the cache holds one context.
         """
         own = _number(found, "context_length")
         length = spec.context_length or own
@@ -54,11 +53,10 @@ class KvCache:
         if own is not None and length > own:
             raise LoadError(f"contextLength is {length}; this model supports {own}.")
         shapes = [found] if draft is None else [found, draft]
-        sizes = [_bytes_per_token(shape, spec) for shape in shapes]
-        if None in sizes:
-            logger.warning("%s: the size of the key/value cache is unknown", spec.model)
+        each = 4 if spec.dtype is Dtype.FLOAT32 else BYTES_EACH[spec.cache.type]
+        per_token = math.ceil(sum(map(_numbers_per_token, shapes)) * each)
+        if per_token == 0:
             return cls(_rounded(length + guesses), length)
-        per_token = math.ceil(sum(size for size in sizes if size is not None))
         most = max(BLOCK, spec.cache.kv_bytes // per_token // BLOCK * BLOCK)
         if most < length + guesses:
             logger.warning(
@@ -69,22 +67,43 @@ class KvCache:
         return cls(tokens, min(length, tokens - guesses))
 
 
-def _number(found: Mapping[str, Scalar], name: str) -> int | None:
+def _number(found: Mapping[str, Value], name: str) -> int | None:
     """A positive number of the architecture's metadata."""
     value = found.get(f"{found.get('general.architecture')}.{name}")
     return value if type(value) is int and value > 0 else None
 
 
-def _bytes_per_token(found: Mapping[str, Scalar], spec: ModelSpec) -> float | None:
-    layers, heads = _number(found, "block_count"), _number(found, "attention.head_count")
-    hidden = _number(found, "embedding_length")
-    if layers is None or heads is None or hidden is None:
+def _numbers_per_token(found: Mapping[str, Value]) -> int:
+    """Keys and values of a token in all layers. A model that does not give its heads has at most as
+    many as its embeddings have; one without layers or embeddings is unknown and counts as 0.
+
+    Layers with a sliding window count as others; recurrent ones have no heads.
+    """
+    layers, hidden = _number(found, "block_count"), _number(found, "embedding_length")
+    if layers is None or hidden is None:
+        logger.warning("The size of the key/value cache is unknown: the GGUF gives no layers.")
+        return 0
+    heads = _heads(found, "attention.head_count")
+    if heads is None:
+        return 2 * layers * hidden
+    own = [heads] if isinstance(heads, int) else heads
+    size = hidden // min(filter(None, own), default=hidden + 1)
+    keys = _number(found, "attention.key_length") or size
+    values = _number(found, "attention.value_length") or size
+    cached = _heads(found, "attention.head_count_kv")
+    if cached is None:
+        cached = heads
+    total = cached * layers if isinstance(cached, int) else sum(cached)
+    return total * (keys + values)
+
+
+def _heads(found: Mapping[str, Value], name: str) -> int | tuple[int, ...] | None:
+    """How many heads every layer has, or each of them."""
+    value = found.get(f"{found.get('general.architecture')}.{name}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not numbers or not all(type(number) is int and number >= 0 for number in numbers):
         return None
-    keys = _number(found, "attention.key_length") or hidden // heads
-    values = _number(found, "attention.value_length") or keys
-    kv_heads = _number(found, "attention.head_count_kv") or heads
-    each = 4 if spec.dtype is Dtype.FLOAT32 else BYTES_EACH[spec.cache.type]
-    return layers * kv_heads * (keys + values) * each
+    return value  # type: ignore[return-value]
 
 
 def files_of(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -69,7 +70,6 @@ SEEDS = (1 << 32) - 1
 class LlamaChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
-    supports = SAMPLED | GUIDED | BIASED | BOUNDED
     emits_text = True
     most_pixels = MOST_PIXELS
 
@@ -84,6 +84,7 @@ class LlamaChat:
         path = files_of(folder)
         self.device = spec.device
         self.max_concurrent = sequences(spec)
+        self.supports = supports(spec)
         drafter = None if draft is None else files_of(draft)
         drafter_found = None if drafter is None else _metadata(drafter)
         found = _metadata(path)
@@ -98,11 +99,16 @@ class LlamaChat:
             params.mmproj_use_gpu = spec.device not in ("auto", "cpu")
         self.adapters = tuple(adapters)
         params.lora_init_without_apply = True
-        with tempfile.TemporaryDirectory(prefix="modelfleet-lora-") as scratch:
+        with ExitStack() as unless_loaded:
+            # Until the end: llama.cpp reads the adapters again whenever it loads the model again.
+            self._converted = tempfile.TemporaryDirectory(prefix="modelfleet-lora-")
+            unless_loaded.callback(self._converted.cleanup)
+            scratch = Path(self._converted.name)
             params.lora_adapters = [
-                lora(name, where, found, Path(scratch)) for name, where in adapters.items()
+                lora(name, where, found, scratch) for name, where in adapters.items()
             ]
             self._server = EmbeddedServer(params)
+            unless_loaded.pop_all()
         model = self._server.get("/v1/models")["data"][0]["meta"]
         self.vocab_size: int = model["n_vocab"]
         special = gguf_head.control_tokens(path)
@@ -146,9 +152,7 @@ class LlamaChat:
             return Prompt(len(made), made, ending=text[-ENDING_CHARS:])
         text = rendered(self._template, self._special, messages, images, arguments)
         begun = bool(self._begin) and text.startswith(self._begin)
-        ids: list[int] = []
-        for number, part in enumerate(text.split(SEAM)):
-            ids += self.vocabulary.encode(part, add_special=number == 0 and not begun)
+        ids = self.vocabulary.encode_parts(text.split(SEAM), add_special=not begun)
         return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:], token_ids=ids)
 
     def render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
@@ -201,10 +205,25 @@ class LlamaChat:
     def cache_usage(self) -> float:
         return self._scheduler.cache_usage
 
+    @property
+    def may_unmap(self) -> bool:
+        return self._server.may_unmap
+
+    def release(self) -> None:
+        self._server.release()
+
     def close(self) -> None:
         self._scheduler.close()
         self._compiler.close()
         self._server.close()
+        self._converted.cleanup()
+
+
+def supports(spec: ModelSpec) -> frozenset[str]:
+    """What a model supports (ChatModel.supports): without `logprobs` if it is to speculate, since
+    llama.cpp gives each guess that it accepts the probability 1."""
+    found = SAMPLED | GUIDED | BIASED | BOUNDED
+    return found - {"logprobs"} if spec.speculative.wanted else found
 
 
 def sequences(spec: ModelSpec) -> int:
@@ -270,7 +289,7 @@ def _bias(token_ids: Sequence[int], sampling: Sampling, control: Set[int]) -> Ma
     return found
 
 
-def _metadata(path: Path) -> Mapping[str, gguf_head.Scalar]:
+def _metadata(path: Path) -> Mapping[str, gguf_head.Value]:
     found = gguf_head.metadata(path)
     if found is None:
         raise LoadError(f"{path.name} is not a GGUF file.", "Fetch the model again.")

@@ -28,7 +28,7 @@ class LlamaEmbedding:
         self.vocab_size = self._model.vocab_size
         self.dimensions = self._model.width
         self.max_tokens = self._model.max_tokens
-        self.special_ids = self.vocabulary.around()
+        self.special_ids = self.vocabulary.around
         self.prompts = spec.prompts
         if spec.dimensions not in (None, self.dimensions):
             raise LoadError(
@@ -54,6 +54,13 @@ class LlamaEmbedding:
     @property
     def healthy(self) -> bool:
         return not self._model.server.lost
+
+    @property
+    def may_unmap(self) -> bool:
+        return self._model.server.may_unmap
+
+    def release(self) -> None:
+        self._model.server.release()
 
     def close(self) -> None:
         self._model.server.close()

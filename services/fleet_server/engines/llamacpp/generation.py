@@ -8,25 +8,26 @@ of other callers.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from typing import Any
 
 from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.server import GONE, Connection, EmbeddedServer
 from fleet_server.engines.llamacpp.slices import SlicedPrompt
-from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.engines.llamacpp.steps import NotCached, StepReader
 from fleet_server.engines.start_queue import StartQueue
 from fleet_server.protocols import Step
 
 logger = logging.getLogger(__name__)
 
 Emit = Callable[[Step], None]
+ROUTE = "/completion"
 
 
 class Running:
@@ -67,57 +68,82 @@ class Running:
     def run(self, server: EmbeddedServer) -> None:
         """Generate until the end; the last step has `finish` or `error`, unless cancelled."""
         try:
-            connection = server.connection()
-        except (OSError, NotReady) as error:
-            self._fail(error)
-            return
-        self._connection = connection
-        try:
             with ExitStack() as until_computed:
-                if self._prompt is not None:
-                    self._compute_slices(connection, self._prompt, until_computed)
-                self._generate(connection, until_computed)
+                if self._prompt is None:
+                    self._generate(server, until_computed)
+                else:
+                    self._with_slices(server, self._prompt, until_computed)
         except Exception as error:
             # Of any type (http.client raises AttributeError if its socket is shut down): without a
             # last step the request would wait until it times out.
             self._fail(error)
         finally:
-            connection.close()
             if self._prompt is not None:
                 self._prompt.give()
 
+    @contextmanager
+    def _posted(self, server: EmbeddedServer, body: Any) -> Iterator[HTTPResponse]:
+        """The response to a completion, on a connection of its own: llama.cpp closes one without a
+        request after 5 seconds, and turns may take longer."""
+        connection = server.connection()
+        self._connection = connection
+        try:
+            # After it is assigned: `cancel` shuts it down, or has been called before.
+            if self.cancelled:
+                raise ConnectionError("the generation is cancelled")
+            yield connection.post(ROUTE, body)
+        finally:
+            connection.close()
+
+    def _with_slices(
+        self, server: EmbeddedServer, prompt: SlicedPrompt, until_computed: ExitStack
+    ) -> None:
+        """Generate at once if one slice is left at most, or else in turns with others."""
+        if prompt.take_cached():
+            try:
+                self._generate(server, until_computed, prompt.most_new)
+            except NotCached as found:
+                prompt.correct(found.tokens)
+            else:
+                return
+        self._compute_slices(server, prompt, until_computed)
+        self._generate(server, until_computed)
+
     def _compute_slices(
-        self, connection: Connection, prompt: SlicedPrompt, until_computed: ExitStack
+        self, server: EmbeddedServer, prompt: SlicedPrompt, until_computed: ExitStack
     ) -> None:
         """Compute the prompt but for the last slice, whose turn ends with `until_computed`."""
-        if prompt.take_cached():
-            return
         until_computed.enter_context(prompt.turns.joined(self))
         turn = until_computed.enter_context(ExitStack())
         turn.enter_context(prompt.turns.turn(self))
         for part in prompt.slices():
             if self.cancelled:
                 return
-            with connection.post("/completion", part) as response:
-                self._steps.read_slice(json.loads(response.read()))
+            try:
+                with self._posted(server, part) as response:
+                    self._steps.read_slice(response, prompt.most_new)
+            except NotCached as found:
+                prompt.correct(found.tokens)
             turn.close()
             turn.enter_context(prompt.turns.turn(self))
 
-    def _generate(self, connection: Connection, until_computed: ExitStack) -> None:
+    def _generate(
+        self, server: EmbeddedServer, until_computed: ExitStack, most_new: int | None = None
+    ) -> None:
+        """Raises NotCached before more than `most_new` tokens of the prompt are computed."""
         if self.cancelled:
             return
-        response = connection.post("/completion", self._body)
-        self._body = {}  # which holds the images of its prompt
-        for step in self._steps.read(response):
-            until_computed.close()
-            if self._prompt is not None:
-                self._prompt.computed()
-            if self.cancelled:
-                return
-            self.emit(step)
-            if step.finish is not None:
-                return
-        raise ConnectionError("llama.cpp closed the connection")
+        with self._posted(server, self._body) as response:
+            if most_new is None:
+                self._body = {}  # which holds the images of its prompt
+            for step in self._steps.read(response, most_new):
+                self._body = {}
+                until_computed.close()
+                if self._prompt is not None:
+                    self._prompt.computed()
+                if self.cancelled:
+                    return
+                self.emit(step)
 
     def _fail(self, error: Exception) -> None:
         if not self.cancelled:

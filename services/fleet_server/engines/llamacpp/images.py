@@ -17,8 +17,8 @@ from fleet_contract.errors import BadRequest
 from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
 from fleet_server.engines.llamacpp.server import EmbeddedServer, Refused
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
-from fleet_server.engines.special_text import SEAM
-from fleet_server.engines.text_chat import Content, text_of
+from fleet_server.engines.special_text import REPLACEMENT, SEAM
+from fleet_server.engines.text_chat import Content, check_shown, text_of
 
 ZERO_WIDTH_SPACE = "\u200b"
 MARKER = "<__media__>"
@@ -83,15 +83,12 @@ class ImageReader:
     def prompt(self, text: str, images: Sequence[Any]) -> ImagePrompt:
         """The prompt of a rendered text and its `PIL.Image.Image`s. Raises BadRequest."""
         # llama.cpp tokenises the whole text: an invisible character has to part special tokens.
-        text = self._vocabulary.tokenisable(text.replace(SEAM, ZERO_WIDTH_SPACE))
+        # It reads the text of a prompt with images until the first NUL.
+        text = text.replace(SEAM, ZERO_WIDTH_SPACE).replace("\0", REPLACEMENT)
         if self._added and self._begin:
             text = text.removeprefix(self._begin)
-        parts = text.split(self.marker)
-        if len(parts) != len(images) + 1:
-            raise BadRequest(
-                "The model's chat template does not show the images of these messages.",
-                param="messages",
-            )
+        parts = [self._vocabulary.tokenisable(part) for part in text.split(self.marker)]
+        check_shown(len(images), shown=len(parts) - 1)
         files = [encoded(image) for image in images]
         try:
             tokens = self._count([self._reference, *files]) - self._base
@@ -100,10 +97,8 @@ class ImageReader:
                 f"The model's projector refuses the images: {error}", param="messages"
             ) from error
         tokens += self._added
-        ids = [
-            token for part in parts for token in self._vocabulary.encode(part, add_special=False)
-        ]
-        return ImagePrompt(text, files, tokens + len(ids), ids)
+        ids = self._vocabulary.encode_parts(parts, add_special=False)
+        return ImagePrompt(self.marker.join(parts), files, tokens + len(ids), ids)
 
     def _count(self, files: Sequence[str]) -> int:
         """Tokens of a message of these images, the template's included."""

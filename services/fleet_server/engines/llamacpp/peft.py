@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_prepare import safetensors_file
-from fleet_prepare.gguf_head import Scalar
+from fleet_prepare.gguf_head import Value
 from fleet_prepare.safetensors_file import Tensors
 from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.load_error import LoadError
@@ -27,16 +27,19 @@ ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 PREFIX, A, B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 UNKNOWN = (
     "rank_pattern", "alpha_pattern", "use_dora", "use_qalora", "lora_bias", "modules_to_save",
-    "fan_in_fan_out", "layer_replication", "alora_invocation_tokens",
+    "fan_in_fan_out", "layer_replication", "alora_invocation_tokens", "use_bdlora",
 )  # fmt: skip
 """Fields of the configuration that change what the matrices mean; refused if they are set."""
+PLAIN = frozenset({"gaussian", "eva", "orthogonal", "mica"})
+"""Names in init_lora_weights of matrices that begin differently. Others, such as PiSSA, change the
+model's own weights as well, when PEFT loads the adapter."""
 MOST_ALPHA = 1e6
 MOST = 4096
 """Layers and heads of a model."""
 REMEDY = "Convert it with convert_lora_to_gguf.py of llama.cpp, and name the GGUF file."
 
 
-def convert(name: str, folder: Path, base: Mapping[str, Scalar], path: Path) -> None:
+def convert(name: str, folder: Path, base: Mapping[str, Value], path: Path) -> None:
     """Write the adapter in `folder` to `path`; `base` is the metadata of the model's GGUF.
 
     Raises LoadError.
@@ -75,6 +78,13 @@ def _alpha(name: str, config: Mapping[str, Any]) -> float:
             f"does not convert.",
             REMEDY,
         )
+    begin = config.get("init_lora_weights", True)
+    if isinstance(begin, str) and begin.lower() not in PLAIN:
+        raise LoadError(
+            f"{CONFIG} of the adapter {name} has init_lora_weights {begin!r}: it fits only a model "
+            f"whose weights were changed in the same way.",
+            "Convert it to a plain one with PEFT (path_initial_model_for_weight_conversion).",
+        )
     return alpha * math.sqrt(rank) if config.get("use_rslora") else float(alpha)
 
 
@@ -83,7 +93,7 @@ def _is_positive(alpha: object) -> TypeGuard[float]:
 
 
 def _write(
-    name: str, tensors: Tensors, base: Mapping[str, Scalar], rank: int, alpha: float, path: Path
+    name: str, tensors: Tensors, base: Mapping[str, Value], rank: int, alpha: float, path: Path
 ) -> None:
     import gguf
 
@@ -125,7 +135,7 @@ def _write(
 
 
 def _neighbours(
-    weight: str, values: NDArray[np.float32], base: Mapping[str, Scalar]
+    weight: str, values: NDArray[np.float32], base: Mapping[str, Value]
 ) -> NDArray[np.float32]:
     """The rows of a head in the order of llama.cpp, which rotates neighbouring dimensions;
     transformers rotates those of both halves."""
@@ -140,7 +150,7 @@ def _neighbours(
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(values.shape))
 
 
-def _size(base: Mapping[str, Scalar], name: str) -> int:
+def _size(base: Mapping[str, Value], name: str) -> int:
     value = base.get(name)
     if type(value) is not int or not 0 < value <= MOST:
         raise LoadError(f"The GGUF of the model gives no {name} that adapters fit.", REMEDY)

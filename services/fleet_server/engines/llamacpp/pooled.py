@@ -14,7 +14,7 @@ import xllamacpp
 
 from fleet_contract.spec import ModelSpec, Pooling
 from fleet_prepare import gguf_head
-from fleet_prepare.gguf_head import Scalar
+from fleet_prepare.gguf_head import Value
 from fleet_server.engines.llamacpp.cache import files_of
 from fleet_server.engines.llamacpp.parameters import shared
 from fleet_server.engines.llamacpp.server import EmbeddedServer
@@ -79,7 +79,7 @@ def cut(token_ids: Sequence[int], closing: Sequence[int], length: int) -> list[i
     return ids[:length]
 
 
-def _context(found: Mapping[str, Scalar], family: str, spec: ModelSpec) -> int:
+def _context(found: Mapping[str, Value], family: str, spec: ModelSpec) -> int:
     own = found.get(f"{family}.context_length")
     if type(own) is not int or own <= 0:
         raise LoadError("The GGUF gives no context length.")
@@ -88,7 +88,7 @@ def _context(found: Mapping[str, Scalar], family: str, spec: ModelSpec) -> int:
     return spec.context_length or own
 
 
-def _pooling(found: Mapping[str, Scalar], family: str, wanted: Pooling, *, ranks: bool) -> Any:
+def _pooling(found: Mapping[str, Value], family: str, wanted: Pooling, *, ranks: bool) -> Any:
     number = found.get(f"{family}.pooling_type")
     if ranks:
         if number != RANK:

@@ -24,8 +24,11 @@ PROBABILITIES = frozenset({"qwen3", "qwen3vl"})
 """Architectures whose classifier has two outputs, no and yes, of which llama.cpp returns the
 softmax."""
 TINY = 1e-7
+PLACES = ("{query}", "{document}")
+"""Of the template. llama.cpp fills them in one after the other, also those in a text that it has
+filled in: a document for each `{document}` in the query."""
 JOINER = "\u2060"
-"""Has no width; keeps special tokens in texts from being parsed."""
+"""Has no width; keeps special tokens and places in texts from being parsed."""
 
 
 class Pair(list[int]):
@@ -42,7 +45,7 @@ class LlamaRerank:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         self.device = spec.device
-        self._special = SpecialText(gguf_head.control_tokens(files_of(folder)))
+        self._special = SpecialText([*gguf_head.control_tokens(files_of(folder)), *PLACES])
         self._model = PooledModel.load(spec, folder, threads, ranks=True)
         self.vocabulary = self._model.vocabulary
         self.max_tokens = self._model.max_tokens
@@ -83,6 +86,13 @@ class LlamaRerank:
     @property
     def healthy(self) -> bool:
         return not self._model.server.lost
+
+    @property
+    def may_unmap(self) -> bool:
+        return self._model.server.may_unmap
+
+    def release(self) -> None:
+        self._model.server.release()
 
     def close(self) -> None:
         self._model.server.close()

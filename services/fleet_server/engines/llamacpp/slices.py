@@ -23,13 +23,22 @@ from fleet_server.turns import Turns
 SIMILARITY = 0.1
 """Share of a prompt from which on llama.cpp takes the slot whose cache has it, instead of the one
 that was used least recently (`slot_prompt_similarity`)."""
+SLACK = 64
+"""Tokens that may be missing at the end of a known prefix: with a sliding window or a recurrent
+state, llama.cpp continues from a copy that it made a few tokens before the end of a prompt."""
+CORRECTIONS = 3
+"""Of one prompt: one whose cache is cleared again and again is computed at last."""
 KEPT = ("lora",)
 """Fields of a request that its slices have too."""
 
 
 class IdleCaches:
-    """The prompts whose keys and values are in the cache of a slot without a generation: those of
-    generations that have ended. Thread-safe."""
+    """The prompts whose keys and values should be in the cache of a slot without a generation:
+    those of generations that have ended. Thread-safe.
+
+    Some may be gone: llama.cpp clears idle slots while the cache is full, and takes any of those
+    with the same prefix. So llama.cpp's own number is compared (SlicedPrompt.most_new).
+    """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -47,10 +56,12 @@ class IdleCaches:
         None if more than `most` tokens were left to compute; the slot is not taken then.
         """
         with self._lock:
-            lengths = [
-                _shared(prompt, known) if other == adapter else 0 for other, known in self._idle
-            ]
+            shared = [(_shared(prompt, known), other == adapter) for other, known in self._idle]
+            lengths = [length if is_own else 0 for length, is_own in shared]
             found = max(lengths, default=0)
+            # llama.cpp chooses the slot without regard to its adapter, and clears that of another.
+            if any(length >= found for length, is_own in shared if not is_own):
+                found = 0
             if found <= SIMILARITY * min(len(prompt), found + size):
                 found = 0
             if most is not None and len(prompt) - found > most:
@@ -99,6 +110,8 @@ class SlicedPrompt:
         self._ids = np.asarray(self._body.get("prompt", ()), np.int32)
         self._known: int | None = None
         self._computed = 0
+        self._corrections = CORRECTIONS
+        self._is_checked: bool = self._has_slices
 
     def take_cached(self) -> bool:
         """Take a slot if its cache leaves `size` tokens of the prompt at most; whether it does."""
@@ -107,12 +120,29 @@ class SlicedPrompt:
         return self._known is not None
 
     def slices(self) -> Iterator[dict[str, Any]]:
-        """The requests before `body`. A slice is computed once the next one is requested."""
+        """The requests before `body`. A slice is computed once the next one is requested, unless
+        the known prefix has been corrected.
+
+        The first slice has `size` tokens more than the known prefix, since a shorter one would
+        remove the rest of it from the cache.
+        """
         known = self._take()
-        if self._has_slices:
-            for part in slices(self._body, known, self._size):
-                yield part
-                self._computed = len(part["prompt"])
+        while self._has_slices and (end := known + self._size) < len(self._ids):
+            yield self._slice(end)
+            if self._computed == known:
+                self._computed, self._is_checked = end, False
+            known = self._computed
+
+    @property
+    def most_new(self) -> int | None:
+        """The most tokens that the next request may compute, or None for any number."""
+        return self._size + SLACK if self._is_checked else None
+
+    def correct(self, known: int) -> None:
+        """The cache holds only `known` tokens of the prompt. The next request is compared again:
+        its slot is another one while that of the last request still computes a pass."""
+        self._corrections -= 1
+        self._computed, self._is_checked = known, self._corrections > 0
 
     def computed(self) -> None:
         """The whole prompt has been computed."""
@@ -124,6 +154,13 @@ class SlicedPrompt:
         if self._known is not None:
             self._caches.give(self._adapter, self._ids[: self._computed])
             self._known = None
+
+    def _slice(self, end: int) -> dict[str, Any]:
+        same = {name: self._body[name] for name in KEPT if name in self._body}
+        return same | {
+            "prompt": self._body["prompt"][:end], "n_predict": 0, "cache_prompt": True,
+            "stream": True, "return_progress": True,
+        }  # fmt: skip
 
     def _take(self, most: int | None = None) -> int:
         if self._known is None:
@@ -195,18 +232,6 @@ class PromptTurns:
             self._prompts.served(self._served)
             self._served = None
         return next(iter(self._prompts)) is prompt
-
-
-def slices(body: Mapping[str, Any], known: int, size: int) -> Iterator[dict[str, Any]]:
-    """The requests before `body`, a request with a prompt of token ids.
-
-    The first slice has `size` tokens more than the `known` prefix, since a shorter one would
-    remove the rest of it from the cache.
-    """
-    prompt = body["prompt"]
-    same = {name: body[name] for name in KEPT if name in body}
-    for end in range(known + size, len(prompt), size):
-        yield {"prompt": prompt[:end], "n_predict": 0, "cache_prompt": True, **same}
 
 
 def _shared(one: NDArray[np.int32], other: NDArray[np.int32]) -> int:

@@ -13,6 +13,15 @@ from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.protocols import Delta, Finish, Step, TokenLogprobs
 
 MAX_LINE = 16 << 20
+CLOSED = "llama.cpp closed the connection"
+
+
+class NotCached(Exception):
+    """The cache holds only `tokens` of a prompt, so that too many would be computed at once."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(f"the cache holds {tokens} tokens of a prompt")
+        self.tokens = tokens
 
 
 class StepReader:
@@ -32,36 +41,36 @@ class StepReader:
         self._found: list[TokenLogprobs] = []
         self._cached: int | None = None
 
-    def read_slice(self, result: Mapping[str, Any]) -> None:
-        """Read the response to a slice of the prompt: what the cache held before the first one."""
-        if self._cached is None:
-            self._cached = int(result["timings"]["cache_n"])
+    def read_slice(self, response: HTTPResponse, most: int | None = None) -> None:
+        """Read the response to a slice of the prompt. Raises what `read` raises."""
+        for event in _events(response):
+            if (progress := event.get("prompt_progress")) is not None:
+                self._add_progress(progress, most)
+            elif event["stop"]:
+                return
+        raise ConnectionError(CLOSED)
 
-    def read(self, response: HTTPResponse) -> Iterator[Step]:
-        """The steps; tokens are counted by `tokens_predicted`. Raises RuntimeError and ValueError
-        for errors of llama.cpp's, OSError, and BadRequest for a text that does not follow its
-        format."""
-        while line := response.readline(MAX_LINE):
-            kind, _, data = line.rstrip(b"\n").partition(b": ")
-            if kind == b"error":
-                raise RuntimeError(message_of(b'{"error": %s}' % data))
-            if kind != b"data" or data == b"[DONE]":
-                continue
-            event = json.loads(data)
-            if "error" in event:
-                raise ValueError(str(event["error"].get("message")))
-            if (step := self._step(event)) is not None:
+    def read(self, response: HTTPResponse, most: int | None = None) -> Iterator[Step]:
+        """The steps; tokens are counted by `tokens_predicted`.
+
+        Raises RuntimeError and ValueError for errors of llama.cpp's, OSError, BadRequest for a text
+        that does not follow its format, and NotCached before more than `most` tokens of the prompt
+        are computed.
+        """
+        for event in _events(response):
+            if (step := self._step(event, most)) is not None:
                 if self._followed is not None and step.delta is not None:
                     self._followed.check(step.delta.text, step.finish)
                 yield step
                 if step.finish is not None:
                     return
+        raise ConnectionError(CLOSED)
 
-    def _step(self, event: Mapping[str, Any]) -> Step | None:
+    def _step(self, event: Mapping[str, Any], most: int | None) -> Step | None:
         if (progress := event.get("prompt_progress")) is not None:
+            self._add_progress(progress, most)
             done = progress["processed"] >= progress["total"]
-            cached = int(progress["cache"]) if self._cached is None else self._cached
-            return Step((), delta=NOTHING, cached_tokens=cached) if done else None
+            return Step((), delta=NOTHING, cached_tokens=self._cached) if done else None
         self._add_logprobs(event)
         number = int(event["tokens_predicted"])
         if event["stop"]:
@@ -77,6 +86,14 @@ class StepReader:
         new = Delta(event["content"], number - self._counted)
         self._counted = number
         return Step((), delta=new, logprobs=self._taken())
+
+    def _add_progress(self, progress: Mapping[str, Any], most: int | None) -> None:
+        cached = int(progress["cache"])
+        if self._cached is None:
+            self._cached = cached  # before the first slice
+        # The first of these events comes before the first pass.
+        if most is not None and progress["total"] - cached > most:
+            raise NotCached(cached)
 
     def _taken(self) -> list[TokenLogprobs]:
         found, self._found = self._found, []
@@ -94,6 +111,19 @@ class StepReader:
     def _pair(self, entry: Mapping[str, Any]) -> tuple[int, float]:
         self._vocabulary.remember(entry["id"], bytes(entry["bytes"]))
         return entry["id"], entry["logprob"]
+
+
+def _events(response: HTTPResponse) -> Iterator[Mapping[str, Any]]:
+    while line := response.readline(MAX_LINE):
+        kind, _, data = line.rstrip(b"\n").partition(b": ")
+        if kind == b"error":
+            raise RuntimeError(message_of(b'{"error": %s}' % data))
+        if kind != b"data" or data == b"[DONE]":
+            continue
+        event = json.loads(data)
+        if "error" in event:
+            raise ValueError(str(event["error"].get("message")))
+        yield event
 
 
 NOTHING = Delta("", 0)

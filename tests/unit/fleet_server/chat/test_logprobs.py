@@ -51,4 +51,4 @@ async def test_alternatives_need_probabilities(serve: Any, scripted: Any) -> Non
     with serve() as live:
         error = await live.refused(logprobs=True)
     assert error["param"] == "logprobs"
-    assert "openvino, llamacpp, torch" in error["message"]
+    assert "openvino, llamacpp (without 'speculative'), torch, vllm" in error["message"]

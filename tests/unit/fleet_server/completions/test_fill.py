@@ -128,3 +128,39 @@ def test_an_unknown_word_is_no_special_token() -> None:
     tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
     with pytest.raises(UnsupportedParameter, match="'m' has no tokens"):
         Fill(ScriptedChat(vocabulary=LibraryVocabulary(tokenizer)), "a", "m")
+
+
+def test_a_text_of_special_tokens_is_tokenised_at_once() -> None:
+    class Counting(FillingBytes):
+        calls = 0
+
+        def encode_parts(
+            self, parts: Sequence[str], add_special: bool, parse_special: bool = True
+        ) -> list[int]:
+            self.calls += 1
+            return super().encode_parts(parts, add_special, parse_special)
+
+    vocabulary = Counting()
+    fill = Fill(Filling("x", vocabulary=vocabulary), "c", "m")
+    vocabulary.calls = 0
+    text = QWEN.middle * 1000
+    assert fill.around(text) == [START, PREFIX, *text.encode(), SUFFIX, *b"c", MIDDLE]
+    assert vocabulary.calls == 1
+
+
+class OlderVocabulary:
+    """That of a handler, without `encode_parts`."""
+
+    def __init__(self) -> None:
+        known = FillingBytes()
+        self.size, self.encode, self.decode, self.piece = (
+            known.size, known.encode, known.decode, known.piece
+        )  # fmt: skip
+
+
+async def test_a_vocabulary_may_lack_encode_parts(serve: Any) -> None:
+    with serve(Filling("mid", vocabulary=OlderVocabulary())) as live:
+        answer = await live.chat(prompt="a<|fim_middle|>", suffix="c")
+        assert answer.status_code == 200, answer.text
+        await live.idle()
+    assert live.model.read == [[START, PREFIX, *b"a<|fim_middle|>", SUFFIX, *b"c", MIDDLE]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_tokenize_takes_special_tokens_as_text(family: tuple[HfTokenizer, list[s
 
 
 @pytest.mark.parametrize(
+    ("text", "end", "before"),
+    [
+        ("aa<end>bb", 1, 1), ("aa<end>bb", 2, 2), ("aa<end>bb", 3, 2), ("aa<end>bb", 6, 2),
+        ("aa<end>bb", 9, 9), ("aa<en", 5, 5), ("<end><end>", 7, 5), ("<end>", 4, 0), ("", 0, 0),
+    ],
+)  # fmt: skip
+def test_a_text_is_not_cut_in_a_special_token(text: str, end: int, before: int) -> None:
+    assert SpecialText(["<end>", "<s>"]).before(text, end) == before
+    assert SpecialText([]).before(text, end) == end
+
+
+@pytest.mark.parametrize(
     ("text", "cuts"),
     [
         ("plain", 0), ("<s>", 1), ("<s><s>", 2), ("<s", 0), ("<ab>", 1), ("<aab>b>", 2),
@@ -102,6 +115,35 @@ def test_no_part_holds_a_special_token(text: str, cuts: int) -> None:
     assert len(parts) == cuts + 1 or text == "<aab>b>"
     assert not any(word in part for part in parts for word in words[:-1])
     assert "".join(parts) == text.replace(SEAM, "\ufffd")
+
+
+IMAGE = {"type": "image"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "divided"),
+    [
+        (["a<s", ">b"], True), (["<", "s", ">"], True), (["<", IMAGE, "", "s>"], True),
+        (["a<s ", " >b"], True), (["<s>", ">"], False), (["a <", "b>"], False), (["<s"], False),
+    ],
+)  # fmt: skip
+def test_no_special_token_is_spread_over_parts(
+    parts: list[str | dict[str, Any]], divided: bool
+) -> None:
+    content = [part if isinstance(part, dict) else text_part(part) for part in parts]
+    for words in (SpecialText(["<s>"]), SpecialText([])):
+        (message,) = words.seamed([{"role": "user", "content": content}])
+        found = message["content"]
+        assert [part["type"] for part in found] == [part["type"] for part in content]
+        texts = [part["text"] for part in found if part["type"] == "text"]
+        for joined in ("".join(texts), "".join(text.strip() for text in texts)):
+            if words._begin is not None:
+                assert "<s>" not in joined
+        assert all(text.endswith(SEAM) for text in texts) == (divided and words._begin is not None)
+
+
+def text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 def test_a_vocabulary_without_special_tokens_changes_nothing() -> None:
@@ -126,3 +168,27 @@ def test_special_tokens_in_tools_and_calls_stay_text() -> None:
     assert arguments.tools == [{"function": {"description": seamed}}]
     assert arguments.variables == {"a": seamed, "b": True}
     assert list(texts_in([{"a": ["b", 1]}, ("c",)])) == ["a", "b", "c"]
+
+
+def test_many_special_tokens_do_not_slow_it_down() -> None:
+    """A text of their common beginning is compared with all of them in no place."""
+
+    def seconds(number: int) -> float:
+        words = SpecialText([*(f"<unused{n}>" for n in range(number)), "<s>", "<|a|>", "a+"])
+        assert words.parts("<unused1>a+<unused") == ["<", "unused1>a", "+<unused"]
+        began = time.process_time()
+        assert len(words.parts("<" * 50_000)) == 1
+        return max(time.process_time() - began, 0.001)
+
+    assert seconds(6000) < 50 * seconds(10)
+
+
+def test_all_special_tokens_are_found() -> None:
+    words = ["<", "<s>", "<s>>", "ab", "abc", "abd", "b[", "\u2581<PRE>"]
+    text = "x".join(words)
+    found = SpecialText(words)
+    cut = [word for word in words if len(word) > 1]
+    assert found.parts(text).count("") == 0
+    for word in cut:
+        assert len(found.parts(word)) > 1
+        assert "".join(found.parts(word)) == word

@@ -7,7 +7,7 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import END, rendered, text_of
+from fleet_server.engines.text_chat import END, check_shown, rendered, text_of
 from fleet_server.protocols import NO_ARGUMENTS, NoReasoning, TemplateArguments
 
 SPECIAL = SpecialText(["<end>"])
@@ -41,6 +41,14 @@ def test_images_are_refused() -> None:
 def test_the_text_of_a_content_leaves_images_out() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:"}}
     assert text_of([{"type": "text", "text": "a"}, image, {"type": "text", "text": "b"}]) == "a\nb"
+
+
+@pytest.mark.parametrize("shown", [0, 1, 3])
+def test_each_image_of_the_messages_has_one_placeholder(shown: int) -> None:
+    check_shown(2, 2)
+    with pytest.raises(BadRequest, match=f"does not show the images.* have 2.* has {shown}") as got:
+        check_shown(2, shown)
+    assert got.value.param == "messages"
 
 
 CHATML = ChatTemplate(

@@ -156,3 +156,18 @@ async def test_what_loading_has_left_is_returned_even_if_requests_never_pause(
     keeping.cancel()
     assert trims == [tmp_path]
     state.close()
+
+
+async def test_pages_of_a_file_that_a_model_may_unmap_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, model = ServerState(ModelSpec.model_validate({"model": "m"}), 1), Model()
+    kept = IdleMemory(state, tmp_path)
+    dropped: list[Path] = []
+    monkeypatch.setattr(idle_memory.memory, "release_files", dropped.append)
+    state.set_ready(model)
+    for may_unmap, times in ((True, 0), (False, 1)):
+        monkeypatch.setattr(model, "may_unmap", may_unmap, raising=False)
+        await kept.after_loading()
+        assert len(dropped) == times
+    state.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.spec import Dtype, Engine, ModelSpec
 from fleet_prepare.choose import EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel, TextModel
@@ -32,13 +32,37 @@ def test_missing_members_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     module.Handler = Handler  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "acme_odd", module)
     spec = ModelSpec.model_validate({"model": "m", "task": "embedding"})
-    choice = EngineChoice(Engine.TORCH, "acme_odd.Handler", "cpu", "a test")
+    choice = EngineChoice(Engine.CUSTOM, "acme_odd.Handler", "cpu", "a test")
     with pytest.raises(LoadError) as caught:
         load(spec, tmp_path, 1, choice)
     assert caught.value.message == (
         "acme_odd.Handler does not implement EmbeddingModel: it has no dimensions, vocab_size, "
         "close."
     )
+
+
+class Formatted(Handler):
+    """Keeps the number format it is given."""
+
+    dimensions, vocab_size = 8, 8
+
+    def __init__(self, *_: Any, dtype: Dtype) -> None:
+        self.dtype = dtype
+
+    def close(self) -> None: ...
+
+
+def test_engines_are_given_the_number_format(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = ModuleType("acme_formatted")
+    module.Formatted = Formatted  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "acme_formatted", module)
+    spec = ModelSpec.model_validate({"model": "m", "task": "embedding"})
+    choice = EngineChoice(
+        Engine.TORCH, "acme_formatted:Formatted", "cpu", "a test", dtype=Dtype.BFLOAT16
+    )
+    assert load(spec, tmp_path, 1, choice).model.dtype is Dtype.BFLOAT16
 
 
 def test_members_are_those_a_runtime_check_needs() -> None:

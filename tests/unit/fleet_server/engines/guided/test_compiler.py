@@ -7,6 +7,7 @@ import json
 import threading
 from typing import Any
 
+import llguidance
 import numpy as np
 import pytest
 
@@ -17,9 +18,11 @@ from fleet_server.engines.guided.compiler import (
     MAX_WAITING,
     GrammarCompiler,
     GuidedVocabulary,
+    keeping_texts,
 )
 from fleet_server.engines.guided.elsewhere import source_compiler
 from fleet_server.protocols import FormatKind, OutputFormat
+from support.tiny_chat import tokenizer
 
 SIZE = 260
 """Rows of logits have a few more numbers than the vocabulary has tokens."""
@@ -157,6 +160,25 @@ def test_a_text_that_must_follow_is_tokenised_once() -> None:
     assert len(given) == len(set(given))
 
 
+def test_a_vocabulary_that_keeps_texts() -> None:
+    read = llguidance.LLTokenizer(tokenizer("qwen").to_str(), n_vocab=400, eos_token=[1, 2])
+    kept = keeping_texts(read)
+    assert (kept.vocab_size, kept.eos_tokens, kept.is_canonical) == (400, [1, 2], read.is_canonical)
+    for text in ("The name of it", '{"name": "<|im_end|>"}', "é€😀"):
+        assert kept.tokenize_str(text) == read.tokenize_str(text)
+    for token in range(400):
+        assert kept.decode_bytes([token]) == read.decode_bytes([token])
+        assert kept.is_special_token(token) == read.is_special_token(token)
+    given = 'start: "The name" /[a-z]{2,5}/ <|im_end|> "of it"'
+    matchers = [llguidance.LLMatcher(each, given) for each in (read, kept)]
+    for token in [*read.tokenize_str("The name"), *read.tokenize_str("abcd"), 4]:
+        old, new = [each.compute_bitmask() for each in matchers]
+        assert old == new
+        assert old[token // 8] & 1 << token % 8
+        for each in matchers:
+            assert each.consume_token(token)
+
+
 @pytest.mark.usefixtures("stuck")
 def test_a_compilation_has_a_deadline_and_a_bounded_queue(compiler: GrammarCompiler) -> None:
     for number in range(module.THREADS + MAX_WAITING):
@@ -196,6 +218,9 @@ item ::= [a-z]+ | list"""
     [
         (FormatKind.REGEX, r"a/b\/\d{2}", "a/b/12", "a/b/1"),
         (FormatKind.REGEX, "x\ny|z", "x\ny", "x"),
+        (FormatKind.REGEX, "x\\\ny", "x\ny", "x\\ny"),
+        (FormatKind.REGEX, "[a-c]\0?[\0-9]", "a\0\0", "a\0\0\0"),
+        (FormatKind.REGEX, "a\\\0\\\\\0", "a\0\\\0", "a\\x00"),
         (FormatKind.GRAMMAR, GBNF, "[ab,[c]]", "[ab"),
         (FormatKind.GRAMMAR, 'start: "x" /[0-9]+/', "x12", "x"),
         (FormatKind.GRAMMAR, 'start: "&~" /[&~]/ // & or ~', "&~~", "&~a"),
@@ -223,6 +248,8 @@ def test_patterns_and_grammars(
         (FormatKind.GRAMMAR, 'root ::= ("a"', "invalid_grammar"),
         (FormatKind.GRAMMAR, "start: start", "invalid_grammar"),
         (FormatKind.GRAMMAR, "nonsense", "invalid_grammar"),
+        (FormatKind.GRAMMAR, 'start: "a" /[b\0]/', "invalid_grammar"),
+        (FormatKind.GRAMMAR, 'root ::= "a"\0', "invalid_grammar"),
         (FormatKind.GRAMMAR, 'start: A\nA: /"/ & /.*/', "invalid_grammar"),
         (FormatKind.GRAMMAR, "start: A\nA: ~/a/", "invalid_grammar"),
         (FormatKind.GRAMMAR, 'start: %json {"type": "x"}', "invalid_grammar"),

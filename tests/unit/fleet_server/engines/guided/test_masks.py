@@ -103,14 +103,16 @@ def test_masks_that_are_computed_ahead_are_the_same(compiler: GrammarCompiler) -
     assert ahead.error is None
 
 
-def test_an_error_in_another_thread_ends_the_text(compiler: GrammarCompiler) -> None:
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_panic_of_the_matcher_ends_the_text(compiler: GrammarCompiler, ahead: bool) -> None:
     class Panic:
         def is_stopped(self) -> bool:
             raise BaseException("broken")
 
     known = compiler.compile(STRING).start()
     with known._computing:
-        broken = Masks(Panic(), known._size, known._stop_id, ahead=known._ahead)
+        thread = known._ahead if ahead else None
+        broken = Masks(Panic(), known._size, known._stop_id, ahead=thread)
     with broken._computing:
         assert broken.error is None  # the text may end before the mask is used
     for _ in range(2):

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fleet_prepare import gguf_head
+from fleet_prepare.gguf_head import Value
 from fleet_server.engines.llamacpp.adapters import lora
 from fleet_server.load_error import LoadError
 from support import tiny_adapter, tiny_chat, tiny_gguf
@@ -30,6 +31,9 @@ def test_an_adapter_in_pefts_format_is_converted(tmp_path: Path, family: str) ->
     assert base is not None
     folder = tiny_adapter.write_peft(tmp_path / "peft", config, 3)
     expected = tiny_adapter.write_gguf(tmp_path / "expected.gguf", config, 3)
+    path = folder / "adapter_config.json"
+    plain = {"rank_pattern": {}, "alpha_pattern": {}, "init_lora_weights": "gaussian"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | plain))
     info = lora("sql", folder, base, tmp_path)
     assert Path(info.path) == tmp_path / "sql.gguf"
     assert gguf_head.metadata(Path(info.path)) == gguf_head.metadata(expected)
@@ -44,6 +48,8 @@ def test_an_adapter_in_pefts_format_is_converted(tmp_path: Path, family: str) ->
     [
         ({"use_dora": True}, "has use_dora"),
         ({"rank_pattern": {"q_proj": 2}}, "has rank_pattern"),
+        ({"alpha_pattern": {"q_proj": 2}}, "has alpha_pattern"),
+        ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4'"),
         ({"bias": "all"}, "has bias"),
         ({"r": None}, "no rank"),
         ({"lora_alpha": float("nan")}, "no positive lora_alpha"),
@@ -59,7 +65,7 @@ def test_what_is_not_converted_is_refused(
     folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.QWEN3, 3)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(config | changes))
-    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    base: dict[str, Value] = {"general.architecture": "qwen3", "qwen3.block_count": 2}
     with pytest.raises(LoadError, match=words):
         lora("sql", folder, base, tmp_path)
 
@@ -71,7 +77,7 @@ def test_tensors_and_architectures_that_are_not_converted(tmp_path: Path) -> Non
     path = folder / "adapter_model.safetensors"
     extra = {"base_model.model.lm_head.weight": np.zeros((2, 2), np.float32)}
     save_file(load_file(path) | extra, path)
-    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    base: dict[str, Value] = {"general.architecture": "qwen3", "qwen3.block_count": 2}
     with pytest.raises(LoadError, match=r"holds the tensor base_model.model.lm_head.weight"):
         lora("sql", folder, base, tmp_path)
 
@@ -93,8 +99,9 @@ def test_a_tensor_that_does_not_fit_the_model(
     path = folder / "adapter_model.safetensors"
     changed = {f"base_model.model.{name}": np.zeros(shape, np.float32)}
     save_file(load_file(path) | changed, path)
-    base = {"general.architecture": "llama", "llama.block_count": 2,
-            "llama.attention.head_count": 4}  # fmt: skip
+    base: dict[str, Value] = {
+        "general.architecture": "llama", "llama.block_count": 2, "llama.attention.head_count": 4,
+    }  # fmt: skip
     with pytest.raises(LoadError, match=words):
         lora("sql", folder, base, tmp_path)
 
@@ -102,8 +109,9 @@ def test_a_tensor_that_does_not_fit_the_model(
 @pytest.mark.parametrize("value", [None, 0, "2", 1 << 40])
 def test_a_model_without_a_usable_number_of_layers_or_heads(tmp_path: Path, value: Any) -> None:
     folder = tiny_adapter.write_peft(tmp_path / "peft", tiny_chat.LLAMA, 3)
-    base = {"general.architecture": "llama", "llama.block_count": 2,
-            "llama.attention.head_count": 4}  # fmt: skip
+    base: dict[str, Value] = {
+        "general.architecture": "llama", "llama.block_count": 2, "llama.attention.head_count": 4,
+    }  # fmt: skip
     for name in ("llama.block_count", "llama.attention.head_count"):
         with pytest.raises(LoadError, match=f"gives no {name}"):
             lora("sql", folder, {**base, name: value}, tmp_path)
@@ -115,7 +123,7 @@ def test_a_weight_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     tensors = load_file(path)
     name = next(iter(tensors))
     save_file(tensors | {name.removeprefix("base_model.model."): tensors[name]}, path)
-    base = {"general.architecture": "qwen3", "qwen3.block_count": 2}
+    base: dict[str, Value] = {"general.architecture": "qwen3", "qwen3.block_count": 2}
     with pytest.raises(LoadError, match="holds the tensor"):
         lora("sql", folder, base, tmp_path)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from fleet_contract.spec import ModelSpec
+from fleet_prepare.gguf_head import Value
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.load_error import LoadError
 
-FOUND: dict[str, int | float | bool | str] = {
+FOUND: dict[str, Value] = {
     "general.architecture": "llama", "llama.context_length": 8192, "llama.block_count": 30,
     "llama.attention.head_count": 9, "llama.attention.head_count_kv": 3,
     "llama.embedding_length": 576,
@@ -42,7 +43,11 @@ def test_the_cache_is_bounded(
 def test_a_draft_model_has_a_cache_of_as_many_tokens() -> None:
     limited = spec(cache={"kvGib": 0.1})
     assert KvCache.fit(FOUND, limited, 16, FOUND) == KvCache(2304, 2304)
-    assert KvCache.fit(FOUND, limited, 16, {"general.architecture": "x"}) == KvCache(8192, 8192)
+
+
+def test_an_unknown_cache_holds_one_context() -> None:
+    unknown = {"general.architecture": "x"}
+    assert KvCache.fit(unknown, spec(contextLength=1000), 16) == KvCache(1024, 1000)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +63,51 @@ def test_a_context_leaves_room_for_guesses(
 ) -> None:
     found = KvCache.fit(FOUND, spec(**fields), at_once, guesses=33)
     assert found == KvCache(tokens, context)
-    unknown = {key: value for key, value in FOUND.items() if "head_count" not in key}
-    assert KvCache.fit(unknown, spec(), 4, guesses=33) == KvCache(8448, 8192)
+    recurrent = {**FOUND, "llama.attention.head_count": 0, "llama.attention.head_count_kv": 0}
+    assert KvCache.fit(recurrent, spec(), 4, guesses=33) == KvCache(8448, 8192)
 
 
-def test_an_unknown_shape_holds_one_context() -> None:
-    found = {key: value for key, value in FOUND.items() if "head_count" not in key}
+LARGE: dict[str, Value] = {
+    "general.architecture": "deci", "deci.context_length": 131_072, "deci.block_count": 80,
+    "deci.embedding_length": 8192,
+}  # fmt: skip
+HEADS, OF_KEYS = "deci.attention.head_count", "deci.attention.head_count_kv"
+SIZES = {"deci.attention.key_length": 64, "deci.attention.value_length": 64}
+
+
+@pytest.mark.parametrize(
+    ("heads", "numbers"),
+    [
+        ({HEADS: 64, OF_KEYS: 8}, 80 * 8 * 2 * 128),
+        ({HEADS: 64, OF_KEYS: (8,) * 20 + (0,) * 60}, 20 * 8 * 2 * 128),
+        ({HEADS: (64,) * 40 + (0,) * 40, OF_KEYS: (8,) * 40 + (0,) * 40}, 40 * 8 * 2 * 128),
+        ({HEADS: (0, 64), OF_KEYS: 8}, 80 * 8 * 2 * 128),
+        ({HEADS: (64, 32), OF_KEYS: (16, 8)}, 24 * 2 * 256),
+        ({HEADS: (64, 32)}, 96 * 2 * 256),
+        ({HEADS: (64,) * 80, OF_KEYS: (8,) * 80, **SIZES}, 80 * 8 * 2 * 64),
+        ({HEADS: 64, "deci.attention.key_length": 192}, 80 * 64 * (192 + 128)),
+        ({}, 80 * 2 * 8192),
+        ({OF_KEYS: (8,) * 80}, 80 * 2 * 8192),
+        ({HEADS: ()}, 80 * 2 * 8192),
+        ({HEADS: "64"}, 80 * 2 * 8192),
+        ({HEADS: (64.0, -1)}, 80 * 2 * 8192),
+    ],
+)
+def test_heads_of_each_layer_count(heads: dict[str, Value], numbers: int) -> None:
+    found = KvCache.fit({**LARGE, **heads}, spec(cache={"kvGib": 1}), 1)
+    tokens = min((1 << 30) // (2 * numbers) // 256 * 256, 131_072)
+    assert found == KvCache(tokens, tokens)
+
+
+@pytest.mark.parametrize("heads", [0, (0, 0, 0)])
+def test_recurrent_layers_alone_hold_one_context(heads: Value) -> None:
+    found = {**FOUND, "llama.attention.head_count": heads, "llama.attention.head_count_kv": heads}
     assert KvCache.fit(found, spec(), 4) == KvCache(8192, 8192)
+
+
+def test_a_model_of_many_layers_costs_nothing() -> None:
+    found = {**FOUND, "llama.block_count": (1 << 32) - 1}
+    assert KvCache.fit(found, spec(), 4) == KvCache(256, 256)
 
 
 def test_a_context_beyond_the_models_is_refused() -> None:

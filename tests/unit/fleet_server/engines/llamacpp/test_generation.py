@@ -12,6 +12,7 @@ from fleet_server.engines.llamacpp.chat import MARKS, completion
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.images import ImagePrompt
 from fleet_server.engines.llamacpp.server import EmbeddedServer
+from fleet_server.engines.llamacpp.sleep import Sleep
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.start_queue import MOST_PASSES
 from fleet_server.protocols import Sampling, Step
@@ -175,7 +176,7 @@ def test_a_cancelled_generation_that_waits_is_not_started() -> None:
 def test_the_server_is_lost_when_it_accepts_no_connections(tmp_path: Path) -> None:
     server = object.__new__(EmbeddedServer)
     server.lost, server._closed, server._folder = False, False, tmp_path
-    server._path = str(tmp_path / "http.sock")
+    server._path, server._sleep = str(tmp_path / "http.sock"), Sleep(-1, lambda: None)
     with pytest.raises(NotReady):
         server.get("/v1/models")
     assert server.lost

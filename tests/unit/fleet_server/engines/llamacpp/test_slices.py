@@ -1,26 +1,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_server.engines.llamacpp.slices import IdleCaches, PromptTurns, SlicedPrompt, slices
+from fleet_server.engines.llamacpp.slices import SLACK, IdleCaches, PromptTurns, SlicedPrompt
 from support.waiting import until
-
-
-def test_a_long_prompt_is_divided_after_the_known_prefix() -> None:
-    body = {"prompt": list(range(10)), "lora": [{"id": 0}], "n_predict": 5, "stream": True}
-    found = list(slices(body, 3, 3))
-    assert [each["prompt"] for each in found] == [list(range(6)), list(range(9))]
-    assert all(each["n_predict"] == 0 and each["cache_prompt"] for each in found)
-    assert all(each["lora"] == [{"id": 0}] for each in found)
-    assert all("stream" not in each for each in found)
-
-
-def test_a_prompt_of_one_slice_is_not_divided() -> None:
-    assert list(slices({"prompt": [1, 2, 3]}, 0, 3)) == []
-    assert list(slices({"prompt": [1, 2, 3, 4]}, 2, 3)) == []
 
 
 def ids(*tokens: int) -> NDArray[np.int32]:
@@ -35,7 +22,7 @@ def test_only_the_cache_of_an_idle_slot_is_known() -> None:
     caches.give(None, prompt[:3])  # cancelled after a slice
     caches.give(None, prompt[:0])
     assert caches.take("sql", prompt, 2) == 0
-    caches.give("sql", prompt)
+    caches.give("sql", prompt[:2])
     assert caches.take(None, prompt, 2, most=0) is None
     assert caches.take(None, prompt, 2, most=1) == 3
     assert caches.take(None, prompt, 2) == 0
@@ -58,9 +45,89 @@ def test_a_short_prefix_is_in_another_slot() -> None:
     assert caches.take(None, ids(1, *range(30)), 20) == 0
 
 
-def sliced(caches: IdleCaches, prompt: list[int], size: int = 3) -> SlicedPrompt:
-    body = {"prompt": prompt, "cache_prompt": True}
+def test_a_prefix_that_llama_cpp_takes_from_another_adapter_is_not_known() -> None:
+    """It takes the slot with the longest prefix, of several the first, and clears it if its adapter
+    is another."""
+    caches = IdleCaches(4)
+    for adapter, prompt in ((None, ids(1, 2, 3)), ("sql", ids(1, 2, 4, 5))):
+        caches.take(adapter, prompt, 2)
+        caches.give(adapter, prompt)
+    assert caches.take("sql", ids(1, 2), 2) == 0
+    assert caches.take(None, ids(1, 2, 4), 2) == 0
+    assert caches.take("sql", ids(1, 2, 4), 2) == 3
+
+
+def sliced(caches: IdleCaches, prompt: list[int], size: int = 3, **fields: Any) -> SlicedPrompt:
+    body = {"prompt": prompt, "cache_prompt": True, **fields}
     return SlicedPrompt(body, len(prompt), None, caches, PromptTurns(), size)
+
+
+def test_a_long_prompt_is_divided_after_the_known_prefix() -> None:
+    caches = IdleCaches(2)
+    caches.take(None, ids(0, 1, 2), 3)
+    caches.give(None, ids(0, 1, 2))
+    prompt = sliced(caches, list(range(10)), lora=[{"id": 0}], n_predict=5)
+    assert not prompt.take_cached()
+    found = list(prompt.slices())
+    assert [each["prompt"] for each in found] == [list(range(6)), list(range(9))]
+    assert all(each["n_predict"] == 0 and each["cache_prompt"] for each in found)
+    assert all(each["lora"] == [{"id": 0}] for each in found)
+
+
+def test_a_prompt_of_one_slice_is_not_divided() -> None:
+    for prompt in (sliced(IdleCaches(1), [1, 2, 3]), sliced(IdleCaches(1), [1])):
+        assert prompt.take_cached()
+        assert list(prompt.slices()) == []
+
+
+def test_a_prompt_that_was_cleared_from_the_cache_is_divided() -> None:
+    caches = IdleCaches(1)
+    caches.take(None, ids(*range(9)), 3)
+    caches.give(None, ids(*range(9)))
+    prompt = sliced(caches, list(range(10)))
+    assert prompt.take_cached()
+    assert prompt.most_new == 3 + SLACK
+    prompt.correct(2)
+    assert [len(each["prompt"]) for each in prompt.slices()] == [5, 8]
+    prompt.give()
+    assert caches.take(None, ids(*range(10)), 3) == 8
+
+
+def test_a_known_prefix_is_corrected_with_the_first_slice() -> None:
+    caches = IdleCaches(1)
+    caches.take(None, ids(*range(5)), 3)
+    caches.give(None, ids(*range(5)))
+    prompt = sliced(caches, list(range(10)))
+    assert not prompt.take_cached()
+    parts = prompt.slices()
+    assert len(next(parts)["prompt"]) == 8
+    assert prompt.most_new == 3 + SLACK
+    prompt.correct(0)
+    assert [len(each["prompt"]) for each in parts] == [3, 6, 9]
+
+
+def test_a_correction_is_checked_a_few_times() -> None:
+    caches = IdleCaches(1)
+    caches.take(None, ids(*range(8)), 3)
+    caches.give(None, ids(*range(8)))
+    prompt = sliced(caches, list(range(20)))
+    assert not prompt.take_cached()
+    parts = prompt.slices()
+    lengths = []
+    for cached in (7, 4, 0):
+        lengths.append(len(next(parts)["prompt"]))
+        assert prompt.most_new == 3 + SLACK
+        prompt.correct(cached)
+    assert lengths == [11, 10, 7]
+    assert len(next(parts)["prompt"]) == 3
+    assert prompt.most_new is None
+
+
+def test_only_the_first_request_of_a_prompt_is_checked() -> None:
+    prompt = sliced(IdleCaches(1), list(range(10)))
+    assert not prompt.take_cached()
+    assert [prompt.most_new for _ in prompt.slices()] == [3 + SLACK, None, None]
+    assert prompt.most_new is None
 
 
 def test_the_same_prompt_twice_is_divided_twice() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.engines.llamacpp.steps import NotCached, StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.protocols import Delta, Finish, Step, TokenLogprobs
 
@@ -18,6 +18,9 @@ class Tokenizer:
 
     def post(self, route: str, body: Any) -> Any:
         return {"content": f"<{body['tokens'][0]}>"}
+
+
+VOCABULARY: Any = None
 
 
 def read(response: Any, logprobs: int | None = None) -> list[Step]:
@@ -54,6 +57,28 @@ def test_progress_of_the_prompt_gives_the_cached_tokens() -> None:
     steps = read(events(*progress, chunk("a", 1), chunk("", 1, "limit")))
     assert [step.cached_tokens for step in steps] == [4, None, None]
     assert steps[0].delta == Delta("", 0)
+
+
+def test_a_prompt_that_is_not_cached_is_not_read_further() -> None:
+    progress = chunk("", 0) | {"prompt_progress": {"total": 6, "cache": 2, "processed": 2}}
+    end = chunk("", 1, "limit")
+    reader = StepReader(VOCABULARY, None)
+    with pytest.raises(NotCached) as caught:
+        reader.read_slice(events(progress, end), 3)
+    assert caught.value.tokens == 2
+    with pytest.raises(NotCached):
+        list(StepReader(VOCABULARY, None).read(events(progress, end), 3))
+    reader.read_slice(events(progress, end), 4)
+    done = chunk("", 0) | {"prompt_progress": {"total": 8, "cache": 6, "processed": 8}}
+    first, _ = reader.read(events(done, end))
+    assert first.cached_tokens == 2  # by the request, and not by its slices
+
+
+def test_a_stream_without_an_end_is_an_error() -> None:
+    with pytest.raises(ConnectionError):
+        read(events(chunk("a", 1)))
+    with pytest.raises(ConnectionError):
+        StepReader(VOCABULARY, None).read_slice(events(chunk("a", 1)))
 
 
 def test_an_error_within_the_stream_is_raised() -> None:
