@@ -21,7 +21,6 @@ from transformers import Gemma3TextConfig, Gemma3TextModel
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.openvino.encoder import EmbeddingEngine
 from fleet_server.engines.torch import TorchEmbedding
-from fleet_server.load_error import LoadError
 
 CONFIG: dict[str, Any] = {
     "_sliding_window_pattern": 6,
@@ -235,12 +234,6 @@ def test_the_newer_spelling_of_rotary_bases(folder: Path) -> None:
     write_json(folder / "config.json", config)
     assert cosines(reference(folder, inputs()), expected).min() > 0.999999
     assert cosines(engine(folder).embed(inputs()), expected).min() > 0.999999
-
-
-def test_float16_is_rejected(folder: Path) -> None:
-    """The activations of the real model exceed its range."""
-    with pytest.raises(LoadError, match="does not support float16"):
-        engine(folder, "float16")
 
 
 def test_the_torch_engine_agrees(folder: Path) -> None:

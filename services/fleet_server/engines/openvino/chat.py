@@ -17,11 +17,10 @@ import openvino
 import openvino_genai
 from numpy.typing import NDArray
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_contract.spec_parts import GIB
 from fleet_server import memory
 from fleet_server.caller import current_caller
-from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
     chat_facts,
@@ -73,14 +72,18 @@ RELEASED_BYTES = 64 << 20
 class OpenVinoChat:
     """A TextModel (fleet_server.protocols)."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
         self.max_concurrent = sequences(spec)
         self.device = shown_device(spec.device)
         source = chat_files.find(folder)
         facts = chat_facts.read(source)
         self._cache = cache = _cache(spec, facts, self.max_concurrent)
+        exact = spec.dtype is Dtype.FLOAT32
         properties: dict[str, Any] = dict(
-            compile_properties(spec.dtype, threads, cpu_has_bf16(), self.device)
+            compile_properties(dtype or spec.dtype, threads, self.device, exact=exact)
         )
         self._speculative = spec.speculative
         # GenAI's prefix cache keeps the blocks of guesses that were wrong, with the keys and values

@@ -40,7 +40,7 @@ def read(source: Path) -> ChatFacts:
     return ChatFacts(None, None) if found is None else _of_gguf(found)
 
 
-def _of_gguf(found: dict[str, gguf_head.Scalar]) -> ChatFacts:
+def _of_gguf(found: dict[str, gguf_head.Value]) -> ChatFacts:
     family = found.get("general.architecture")
 
     def number(name: str) -> int | None:

@@ -13,6 +13,7 @@ from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.text_encoder import TextEncoder
+from fleet_server.engines.parts_vocabulary import PartsVocabulary
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments, Vocabulary
 
@@ -47,12 +48,12 @@ class GenaiTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.chat_template: str = tokenizer.chat_template
-        self.encode = TextEncoder(tokenizer)
         detokenizer = Detokenizer(tokenizer)
         self.decode = detokenizer
         self.pieces: Mapping[int, bytes] = detokenizer.text_pieces()
         self.special = detokenizer.special_ids()
         words = SpecialText(self.pieces[index].decode() for index in self.special)
+        self.encode = TextEncoder(tokenizer, words)
         vocabulary = OpenVinoVocabulary(tokenizer, self.encode, detokenizer, words)
         self.vocabulary: Vocabulary = vocabulary
         self.size = vocabulary.size
@@ -72,20 +73,19 @@ class GenaiTokenizer:
             raise TemplateRefusal(str(error).strip().splitlines()[-1]) from error
 
 
-class OpenVinoVocabulary:
+class OpenVinoVocabulary(PartsVocabulary):
     """A Vocabulary over an `openvino_genai.Tokenizer`. Thread-safe."""
 
     def __init__(
         self, tokenizer: Any, encode: TextEncoder, detokenizer: Detokenizer, words: SpecialText
     ) -> None:
+        super().__init__(words)
         self._tokenizer = tokenizer
         self._encode = encode
-        self._words = words
         self._pieces = detokenizer.pieces
         self.size = max(self._pieces) + 1
 
-    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
-        parts = [text] if parse_special else self._words.parts(text)
+    def _ids(self, parts: Sequence[str], add_special: bool) -> list[int]:
         ids: list[int] = []
         for number, part in enumerate(parts):
             ids.extend(self._encode(part, add_special=add_special and number == 0).tolist())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fleet_contract.spec import Dtype
-from fleet_server.load_error import LoadError
 
 CPU = "CPU"
 PLUGINS = {"gpu": "GPU", "npu": "NPU"}
+HINTS = {Dtype.FLOAT32: "f32", Dtype.BFLOAT16: "bf16", Dtype.FLOAT16: "f16"}
 
 
 def plugin(device: str) -> str:
@@ -22,37 +22,21 @@ def shown_device(device: str) -> str:
 
 
 def compile_properties(
-    dtype: Dtype, threads: int, bf16: bool, device: str = "cpu"
+    dtype: Dtype, threads: int, device: str = "cpu", *, exact: bool = False
 ) -> dict[str, str]:
-    """Properties of a compiled model; `auto` is bf16 if the CPU supports it (`bf16`), else f32, and
-    f16 on an Intel GPU or NPU.
+    """Properties of a compiled model that computes in `dtype`, one of the device's formats
+    (fleet_prepare/placement/dtypes.py); `auto` is the one that every device of the kind has.
 
-    With float32 the key/value cache and the activations are not quantised either, for results
-    equal to the reference. Raises LoadError for a format the device does not support.
+    If `exact`, the key/value cache and the activations are not quantised on a CPU, for results
+    equal to the reference.
     """
-    if plugin(device) != CPU:
-        return _of_accelerator(dtype, device)
-    properties = {"INFERENCE_NUM_THREADS": str(threads)}
-    if dtype is Dtype.FLOAT32 or (dtype is Dtype.AUTO and not bf16):
-        properties["INFERENCE_PRECISION_HINT"] = "f32"
-    elif dtype in (Dtype.BFLOAT16, Dtype.AUTO):
-        properties["INFERENCE_PRECISION_HINT"] = "bf16"
-    else:
-        raise LoadError(
-            f"The openvino engine does not support {dtype.value} on a CPU.",
-            "Use dtype auto, bfloat16 or float32.",
-        )
-    if dtype is Dtype.FLOAT32:
+    on_cpu = plugin(device) == CPU
+    if dtype is Dtype.AUTO:
+        dtype = Dtype.FLOAT32 if on_cpu else Dtype.FLOAT16
+    properties = {"INFERENCE_PRECISION_HINT": HINTS[dtype]}
+    if not on_cpu:
+        return properties
+    properties["INFERENCE_NUM_THREADS"] = str(threads)
+    if exact:
         properties |= {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     return properties
-
-
-def _of_accelerator(dtype: Dtype, device: str) -> dict[str, str]:
-    if dtype in (Dtype.AUTO, Dtype.FLOAT16):
-        return {"INFERENCE_PRECISION_HINT": "f16"}
-    if dtype is Dtype.FLOAT32 and plugin(device).startswith("GPU"):
-        return {"INFERENCE_PRECISION_HINT": "f32"}
-    raise LoadError(
-        f"The openvino engine does not support {dtype.value} on device {device}.",
-        "Use dtype auto or float16.",
-    )

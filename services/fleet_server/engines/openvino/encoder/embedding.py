@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from fleet_contract.spec import ModelSpec, Pooling
+from fleet_contract.spec import Dtype, ModelSpec, Pooling
 from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.executor import GraphExecutor, padded_length
@@ -32,8 +32,11 @@ class EmbeddingEngine:
 
     release_seconds = LANES_SECONDS
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        loading = Loading.start(spec, folder, threads)
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
+        loading = Loading.start(spec, folder, threads, dtype)
         self.device = shown_device(spec.device)
         files = loading.files
         fills = loading.fills(no_types)

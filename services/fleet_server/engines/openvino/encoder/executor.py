@@ -13,7 +13,6 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from fleet_contract.spec import Dtype
-from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.encoder_files.extra_inputs import Fill
 from fleet_server.engines.openvino.properties import CPU, compile_properties, plugin
 from fleet_server.load_error import LoadError
@@ -26,9 +25,10 @@ LANES_BELOW_BYTES = 256 << 20
 """Larger models have one lane: a second compiled graph copies the weights and gains little."""
 KERNEL_CACHE_ENTRIES = "1000"
 """Size of OpenVINO's cache of kernels, which needs about ten entries per input shape."""
-PASS_TOKENS = 2048
+PASS_TOKENS = 512
 """Tokens of a pass, padding included, if it has several texts. OpenVINO keeps the activations of
-the largest pass, 15 KB for each token of MiniLM."""
+the largest pass, 15 KB for each token of MiniLM, and larger passes are not faster
+(docs/benchmarks.md)."""
 WARM_ITEMS, WARM_TOKENS = 4, 16
 """Shape of the batch that warms up a lane."""
 
@@ -90,16 +90,16 @@ class GraphExecutor:
 
     Up to `lanes` calls of `run_concurrent` run at the same time, each on its share of the threads.
     Each is slower but the total is faster, because threads that share a pass wait for each other
-    at every operation, all the more while another process uses a core. Lanes are a second compiled
-    graph with its own copy of the weights, so they are added in the background when
-    `run_concurrent` is first called; until then it is `run`. `memory` is kept alive as long as the
-    graph.
+    at every operation, all the more while another process uses a core. Lanes are a graph compiled
+    with its own copy of the weights, in the background when `run_concurrent` is first called; until
+    then it is `run`. They replace the first graph, whose copy is freed: `run` then is a lane.
+    `memory` is kept alive as long as the graph.
     """
 
     def __init__(
         self, model: ov.Model, threads: int, dtype: Dtype, pad_id: int, longest: int,
         fills: Mapping[str, Fill], *, memory: object = None, lanes: bool = False,
-        device: str = "cpu",
+        device: str = "cpu", exact: bool = False,
     ) -> None:  # fmt: skip
         self._pad_id = pad_id
         self._longest = longest
@@ -107,7 +107,7 @@ class GraphExecutor:
         self._memory = memory
         self._lock = threading.Lock()
         self._plugin = plugin(device)
-        properties = compile_properties(dtype, threads, cpu_has_bf16(), device)
+        properties = compile_properties(dtype, threads, device, exact=exact)
         if self._plugin == CPU:
             properties |= {
                 "NUM_STREAMS": "1",
@@ -115,15 +115,17 @@ class GraphExecutor:
                 "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_ENTRIES,
             }
         self.precision = properties["INFERENCE_PRECISION_HINT"]
+        self._model, self._properties = model, properties
         try:
-            compiled = ov.Core().compile_model(model, self._plugin, properties)
+            compiled = self._compiled()
         except RuntimeError as error:
             raise LoadError(f"OpenVINO cannot compile the graph: {error}") from error
         self._ports = ports_of(compiled)
         self._request: Any = compiled.create_infer_request()
+        """None while lanes replace it, and after `close`."""
+        self._closed = False
         small = lanes and self._plugin == CPU and weight_bytes(model) <= LANES_BELOW_BYTES
         self.most_lanes = min(MOST_LANES, threads) if small else 1
-        self._model, self._properties = model, properties
         self._free: queue.SimpleQueue[Any] | None = None
         """Idle requests of the lanes; None in it after the lanes are gone."""
         self._adding: threading.Thread | None = None
@@ -134,19 +136,25 @@ class GraphExecutor:
         """How many calls of `run_concurrent` run at the same time now."""
         return 1 if self._free is None else self.most_lanes
 
+    def _compiled(self, streams: int = 1) -> Any:
+        """The graph for so many passes at once. Raises RuntimeError."""
+        properties = dict(self._properties)
+        if streams > 1:
+            properties["NUM_STREAMS"] = str(streams)
+        return ov.Core().compile_model(self._model, self._plugin, properties)
+
     def _begin_adding(self) -> None:
         """Add the lanes unless they are being added, or there are none to add."""
         with self._adding_lock:
-            if self._adding is None and self.most_lanes > 1 and self._request is not None:
+            if self._adding is None and self.most_lanes > 1 and not self._closed:
                 self._adding = threading.Thread(target=self._add_lanes, name="lanes", daemon=True)
                 self._adding.start()
 
     def _add_lanes(self) -> None:
-        """Compile and warm up the lanes."""
-        properties = self._properties | {"NUM_STREAMS": str(self.most_lanes)}
+        """Compile and warm up the lanes, then free the first graph."""
         free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         try:
-            compiled = ov.Core().compile_model(self._model, self._plugin, properties)
+            compiled = self._compiled(self.most_lanes)
             requests = [compiled.create_infer_request() for _ in range(self.most_lanes)]
             self._warm(requests)
         except RuntimeError as error:
@@ -155,18 +163,38 @@ class GraphExecutor:
             for request in requests:
                 free.put(request)
             self._free = free
+            with self._lock:
+                self._request = None
 
     def remove_lanes(self) -> None:
-        """Free the lanes once their passes have ended; they are added again when needed."""
+        """Compile the first graph again and free the lanes once their passes have ended; they are
+        added again when needed."""
         with self._adding_lock:
             if self._adding is None:
                 return
             self._adding.join()
-            free, self._free, self._adding = self._free, None, None
+            free = self._free
+            if free is not None:
+                try:
+                    self._restore()
+                except RuntimeError as error:
+                    logger.warning("the graph for single passes is not compiled: %s", error)
+                    return
+            self._free = self._adding = None
         if free is not None:
             for _ in range(self.most_lanes):
                 free.get()
             free.put(None)  # for calls that have taken the queue already
+
+    def _restore(self) -> None:
+        """Compile the first graph, unless the executor is closed. Raises RuntimeError."""
+        if self._closed:
+            return
+        request = self._compiled().create_infer_request()
+        self._warm([request])
+        with self._lock:
+            if not self._closed:
+                self._request = request
 
     def _warm(self, requests: Sequence[Any]) -> None:
         inputs = self._inputs([[self._pad_id] * min(WARM_TOKENS, self._longest)] * WARM_ITEMS)
@@ -182,21 +210,32 @@ class GraphExecutor:
         Raises RuntimeError after `close` and when a value is not finite.
         """
         passes = [self._inputs(part) for part in self._parts(batch)]
-        with self._lock:
-            return np.concatenate([self._infer(self._request, inputs) for inputs in passes])
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise RuntimeError("the model is closed")
+                if self._request is not None:
+                    return self._infer(self._request, passes)
+            found = self._in_lane(passes)
+            if found is not None:
+                return found
 
     def run_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `run`, concurrently with other calls."""
+        passes = [self._inputs(part) for part in self._parts(batch)]
+        if self._free is None:
+            self._begin_adding()
+        found = self._in_lane(passes)
+        return self.run(batch) if found is None else found
+
+    def _in_lane(self, passes: Sequence[list[NDArray[Any]]]) -> Float32 | None:
+        """The output of a lane; None if there are none."""
         free = self._free
         if free is None:
-            self._begin_adding()
-            return self.run(batch)
-        passes = [self._inputs(part) for part in self._parts(batch)]
+            return None
         request = free.get()
         try:
-            if request is None:
-                return self.run(batch)
-            return np.concatenate([self._infer(request, inputs) for inputs in passes])
+            return None if request is None else self._infer(request, passes)
         finally:
             free.put(request)
 
@@ -210,18 +249,21 @@ class GraphExecutor:
         length = padded_length(max(map(len, batch)), self._longest)
         return inputs_of(batch, length, self._pad_id, self._fills, self._ports)
 
-    def _infer(self, request: Any, inputs: list[NDArray[Any]]) -> Float32:
-        if request is None:
-            raise RuntimeError("the model is closed")
-        request.infer(inputs)
-        result = np.array(request.get_output_tensor(0).data, dtype=np.float32)
-        if not np.isfinite(result).all():
-            raise RuntimeError(f"the model's output is not finite in {self.precision}")
-        return result
+    def _infer(self, request: Any, passes: Sequence[list[NDArray[Any]]]) -> Float32:
+        """The output of consecutive passes."""
+        results: list[Float32] = []
+        for inputs in passes:
+            request.infer(inputs)
+            result = np.array(request.get_output_tensor(0).data, dtype=np.float32)
+            if not np.isfinite(result).all():
+                raise RuntimeError(f"the model's output is not finite in {self.precision}")
+            results.append(result)
+        return np.concatenate(results)
 
     def close(self) -> None:
         """Wait for running passes and free the graph."""
         with self._lock:
+            self._closed = True
             self._request = None
         self.remove_lanes()
 

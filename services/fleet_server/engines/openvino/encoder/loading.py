@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openvino as ov
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.encoder_files import limits, positions
 from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
@@ -19,17 +19,19 @@ from fleet_server.engines.openvino.properties import compile_properties, plugin
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The contents of a model folder that are read before its graph."""
+    """The contents of a model folder that are read before its graph, and the number format."""
 
     spec: ModelSpec
     files: GraphFiles
     tokenizer: TextTokenizer
     threads: int
     max_tokens: int
+    dtype: Dtype
 
     @classmethod
-    def start(cls, spec: ModelSpec, folder: Path, threads: int) -> Loading:
-        """Raises LoadError for missing or unsupported files."""
+    def start(cls, spec: ModelSpec, folder: Path, threads: int, dtype: Dtype | None) -> Loading:
+        """`dtype` is by default that of the spec. Raises LoadError for files that are missing or
+        not supported."""
         files = find(folder)
         tokenizer = TextTokenizer(files.tokenizer, threads)
         max_tokens = limits.max_tokens(
@@ -38,7 +40,7 @@ class Loading:
             files.recipe.max_tokens,
             files.tokenizer.parent,
         )
-        return cls(spec, files, tokenizer, threads, max_tokens)
+        return cls(spec, files, tokenizer, threads, max_tokens, dtype or spec.dtype)
 
     def fills(self, types: Fill) -> dict[str, Fill]:
         """The inputs that a graph may take besides ids and mask."""
@@ -55,13 +57,13 @@ class Loading:
         inputs = {port.get_any_name() for port in model.inputs}
         pad_id = self.files.config.get("pad_token_id") or 0
         used = {name: fill for name, fill in fills.items() if name in inputs}
-        device, dtype = self.spec.device, self.spec.dtype
+        device, exact = self.spec.device, self.spec.dtype is Dtype.FLOAT32
         if plugin(device) == "NPU":
-            properties = compile_properties(dtype, self.threads, False, device)
+            properties = compile_properties(self.dtype, self.threads, device)
             return StaticExecutor(
                 model, "NPU", properties, pad_id, self.max_tokens, used, memory=memory
             )
         return GraphExecutor(
-            model, self.threads, dtype, pad_id, self.max_tokens, used, memory=memory, lanes=lanes,
-            device=device,
+            model, self.threads, self.dtype, pad_id, self.max_tokens, used, memory=memory,
+            lanes=lanes, device=device, exact=exact,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openvino as ov
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.encoder_files.extra_inputs import pair_types
 from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.executor import padded_length
@@ -22,8 +22,11 @@ from fleet_server.protocols import Float32
 class RerankEngine:
     """A cross-encoder. Raises LoadError for files it cannot serve."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        loading = Loading.start(spec, folder, threads)
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
+        loading = Loading.start(spec, folder, threads, dtype)
         self.device = shown_device(spec.device)
         files = loading.files
         boundary = loading.tokenizer.pair_boundary

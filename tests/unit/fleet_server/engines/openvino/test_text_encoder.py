@@ -5,44 +5,61 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fleet_server.engines.openvino.text_encoder import CHUNK_CHARS, TextEncoder, chunks
+from fleet_server.engines.openvino.text_encoder import LIMIT, WHOLE_CHARS, TextEncoder
+from fleet_server.engines.special_text import SpecialText
 
-CUT = 8192
+SPECIAL = SpecialText(["<|end|>", "<|start of turn|>"])
 
 
-class CuttingTokenizer:
-    """One token a character, cut as OpenVINO's graph of a GGUF cuts."""
+class ByteTokenizer:
+    """One token a byte, the last `limit` of them. `longest` is that of the texts, in characters.
+
+    With `prefix` it puts a space before each text, as SentencePiece does.
+    """
+
+    def __init__(self, limit: int | None = LIMIT, prefix: bool = False) -> None:
+        self._kept = slice(limit and -limit, None)
+        self._prefix = " " * prefix
+        self.longest = 0
 
     def encode(self, text: str, add_special_tokens: bool) -> SimpleNamespace:
-        ids = [0] * add_special_tokens + [ord(character) for character in text]
-        return SimpleNamespace(input_ids=SimpleNamespace(data=np.array([ids[-CUT:]])))
+        self.longest = max(self.longest, len(text))
+        ids = [0] * add_special_tokens + list((self._prefix + text).encode())
+        return SimpleNamespace(input_ids=SimpleNamespace(data=np.array([ids[self._kept]])))
 
 
-@pytest.mark.parametrize("words", [1, 300, 1638, 1639, 5000])
-def test_no_token_is_lost_however_long_the_text(words: int) -> None:
-    text = "".join(f" w{number % 1000:03}" for number in range(words)) + "<|end|>"
-    ids = TextEncoder(CuttingTokenizer())(text)
-    assert "".join(map(chr, ids)) == text
+def words(number: int) -> str:
+    return "".join(f" w{index % 1000:03}" for index in range(number))
+
+
+@pytest.mark.parametrize("number", [1, 300, 1636, 1637, 1638, 1639, 5000, 9000])
+@pytest.mark.parametrize("end", ["<|end|>", "字" * 9000, "x" * 40_000, "\n" * 9000])
+def test_no_token_is_lost_however_long_the_text(number: int, end: str) -> None:
+    text = words(number) + end
+    ids = TextEncoder(ByteTokenizer(), SPECIAL)(text)
+    assert bytes(ids.tolist()).decode() == text
 
 
 def test_special_tokens_are_added_once() -> None:
-    text = "".join(f" w{number:04}" for number in range(3000))
-    ids = TextEncoder(CuttingTokenizer())(text, add_special=True)
+    text = words(3000)
+    ids = TextEncoder(ByteTokenizer(), SPECIAL)(text, add_special=True)
     assert ids[0] == 0
     assert np.count_nonzero(ids == 0) == 1
     assert len(ids) == 1 + len(text)
 
 
+@pytest.mark.parametrize("text", ["a word " * 1000, "a word " * 6000, "[INST] a word</s> " * 3000])
+def test_the_space_that_sentencepiece_puts_before_a_text_stays_the_only_one(text: str) -> None:
+    ids = TextEncoder(ByteTokenizer(None, prefix=True), SPECIAL)(text)
+    assert bytes(ids.tolist()).decode() == " " + text
+
+
 def test_an_empty_text_has_no_tokens() -> None:
-    assert TextEncoder(CuttingTokenizer())("").shape == (0,)
+    assert TextEncoder(ByteTokenizer(), SPECIAL)("").shape == (0,)
 
 
-@pytest.mark.parametrize("text", ["word " * 3000, "字" * 9000, " a" * 5000, "\n" * 5000])
-def test_pieces_are_the_text(text: str) -> None:
-    parts = list(chunks(text))
-    assert "".join(parts) == text
-    assert all(0 < len(part) <= CHUNK_CHARS for part in parts)
-
-
-def test_pieces_begin_with_the_space_of_a_word() -> None:
-    assert all(part.startswith(" word") for part in list(chunks("word " * 3000))[1:])
+@pytest.mark.parametrize("text", ["x" * 10**6, " " * 10**6, "word " * 10**5, "é" * 10**5])
+def test_no_call_holds_the_interpreter_lock_for_a_long_text(text: str) -> None:
+    tokenizer = ByteTokenizer()
+    TextEncoder(tokenizer, SPECIAL)(text)
+    assert tokenizer.longest <= WHOLE_CHARS

@@ -207,6 +207,29 @@ def test_passes_in_lanes_give_the_same_vectors(tiny_encoder: Write) -> None:
         engine.embed_concurrent(batches[0])
 
 
+def test_only_one_graph_stays_in_memory(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 2)
+    graphs = engine._executor
+    assert isinstance(graphs, executor.GraphExecutor)
+    batches = [engine.tokenize([f"w{n}", f"w{n} w1 w2"]) for n in range(1, 40)]
+    alone = [engine.embed(batch) for batch in batches]
+    for _ in range(2):
+        engine.embed_concurrent(batches[0])
+        until(lambda: graphs._request is None)
+        with ThreadPoolExecutor(8) as pool:
+            running = pool.map(engine.embed, batches)
+            engine.release()
+            for found, expected in zip(running, alone, strict=True):
+                assert found == pytest.approx(expected, abs=1e-5)
+        assert (graphs._free, engine.lanes) == (None, 1)
+        assert graphs._request is not None
+    engine.embed_concurrent(batches[0])
+    engine.close()
+    assert graphs._request is None
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.embed(batches[0])
+
+
 def test_all_lanes_are_warmed_at_once_before_they_are_used(
     tiny_encoder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,7 +296,6 @@ def test_the_spec_must_fit_the_model(tiny_encoder: Write) -> None:
     folder = tiny_encoder()
     refuses(folder, "25", context_length=25)
     refuses(folder, "8", dimensions=8)
-    refuses(folder, "int8", dtype="int8")
     assert EmbeddingEngine(spec(context_length=10), folder, 1).max_tokens == 10
 
 
