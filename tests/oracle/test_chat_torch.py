@@ -13,10 +13,21 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
+from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
 from fleet_contract.spec import ModelSpec
+from fleet_prepare.readers import TORCH_GGUFS
+from fleet_server.engines.special_text import SEAM
 from fleet_server.engines.torch import TorchChat
-from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step, TextModel
+from fleet_server.protocols import (
+    NO_ARGUMENTS,
+    ChatModel,
+    Finish,
+    Prompt,
+    Sampling,
+    Step,
+    TextModel,
+)
 
 KINDS = ("llama", "qwen3", "gemma3")
 NEW = 24
@@ -110,6 +121,20 @@ def test_texts_without_a_template(engine: TorchChat, reference: Any) -> None:
         assert answer.wait() == generated(reference, ids)
 
 
+def test_parts_of_a_prompt_are_tokenised_one_by_one(engine: TorchChat) -> None:
+    """Special tokens that a user writes stay text."""
+    tokenizer = engine._conversation.tokenizer
+    words = [word for word in tokenizer.all_special_tokens if len(word) > 1]
+    messages = [{"role": "user", "content": " fox ".join(words * 3)}]
+    found = engine.prompt(messages, []).token_ids
+    parts = engine.render(messages, NO_ARGUMENTS).split(SEAM)
+    each = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts]
+    assert found == [token for ids in each for token in ids]
+    clean = prompt_of(engine, "fox").token_ids
+    for token in tokenizer.all_special_ids:
+        assert list(found).count(token) == list(clean).count(token)
+
+
 def test_texts_are_not_truncated(folder: Path, tmp_path: Path) -> None:
     """Even if the tokenizer's file enables truncation."""
     mine = Path(shutil.copytree(folder, tmp_path / "mine"))
@@ -159,3 +184,12 @@ def test_chunked_prefill(folder: Path, reference: Any) -> None:
             assert answer.wait() == generated(reference, prompt.state.token_ids)
     finally:
         engine.close()
+
+
+def test_the_architectures_of_ggufs_are_those_of_transformers() -> None:
+    files = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_oss",
+             "minimax-m2": "minimax_m2"}  # fmt: skip
+    # Mistral's files have `llama`; T5 has no decoder alone.
+    others = {"general", "tokenizer", "mistral", "t5", "umt5"}
+    known = {files.get(name, name) for name in TORCH_GGUFS}
+    assert known == set(GGUF_SUPPORTED_ARCHITECTURES) - others

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import queue
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from fleet_contract.errors import BadRequest
+from fleet_contract.errors import BadRequest, FleetError, TooLarge
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.engines.torch import TorchChat
@@ -26,6 +29,7 @@ from fleet_server.state import ServerState
 
 NEW = 16
 IMAGE_TOKEN = 5
+VIDEO_TOKEN = 6
 
 
 def picture(width: int, height: int, seed: int = 0) -> Any:
@@ -33,9 +37,9 @@ def picture(width: int, height: int, seed: int = 0) -> Any:
     return Image.fromarray(pixels)
 
 
-def data_url(image: Any, kind: str = "PNG") -> str:
+def data_url(image: Any, kind: str = "PNG", **options: Any) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, kind)
+    image.save(buffer, kind, **options)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -158,9 +162,112 @@ def test_tokens_of_a_prompt_cannot_stand_for_an_image(engine: TorchChat, word: s
     assert len(wait(start(engine, engine.prompt_of(engine.vocabulary.encode("x y", True))))) > 0
 
 
-def test_an_invalid_aspect_ratio(engine: TorchChat) -> None:
-    with pytest.raises(BadRequest, match="aspect ratio"):
-        engine.prompt(user_message(None), [picture(900, 1)])
+def test_parts_of_a_text_cannot_stand_for_an_image_together(engine: TorchChat) -> None:
+    messages = user_message("<|image_", "pad|>", None, "<|video_ ", "pad|>")
+    prompt = engine.prompt(messages, [picture(16, 16)])
+    assert prompt.state.token_ids.count(IMAGE_TOKEN) == 4
+    assert VIDEO_TOKEN not in prompt.state.token_ids
+    assert wait(start(engine, prompt))
+    prompt = engine.prompt(user_message("<|image_", "pad|>"), [])
+    assert IMAGE_TOKEN not in prompt.state.token_ids
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 1), (1, 200), (9, 1800), (700, 500)])
+def test_images_of_any_size(engine: TorchChat, size: tuple[int, int]) -> None:
+    prompt = engine.prompt(user_message(None), [Image.new("RGB", size, "red")])
+    assert wait(start(engine, prompt))
+
+
+@pytest.mark.parametrize("size", [(900, 1), (1, 2000)])
+def test_an_invalid_aspect_ratio(engine: TorchChat, size: tuple[int, int]) -> None:
+    with pytest.raises(BadRequest, match="aspect ratio") as caught:
+        engine.prompt(user_message(None), [Image.new("RGB", size)])
+    assert (caught.value.param, caught.value.code) == ("messages", "invalid_image")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("Input and output sizes should be greater than 0"), BadRequest),
+        (ZeroDivisionError("division by zero"), BadRequest),
+        (RuntimeError("can't allocate memory"), TooLarge),
+        (MemoryError(), TooLarge),
+    ],
+)
+def test_a_failure_of_the_processor_is_an_error_of_the_request(
+    engine: TorchChat,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    expected: type[FleetError],
+) -> None:
+    """Other processors fail in other ways than Qwen's."""
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(engine._conversation._processor.image_processor, "preprocess", fails)
+    with pytest.raises(expected) as caught:
+        engine.prompt(user_message(None), [picture(16, 16)])
+    assert caught.value.param == "messages"
+
+
+def test_a_prompt_that_the_model_refuses_fails_alone(
+    engine: TorchChat, expected: list[tuple[int, list[int]]]
+) -> None:
+    """With a placeholder less than the image has features."""
+    prompt = engine.prompt(user_message(None), [picture(32, 32)])
+    ids = list(prompt.state.token_ids)
+    ids[ids.index(IMAGE_TOKEN)] = IMAGE_TOKEN + 20
+    refused = replace(prompt, state=replace(prompt.state, token_ids=ids))
+    before = [start(engine, engine.prompt(*case)) for case in CASES]
+    step = start(engine, refused).get(timeout=180)
+    assert isinstance(step.error, ValueError)
+    after = start(engine, engine.prompt(*CASES[0]))
+    assert [wait(steps) for steps in [*before, after]] == [
+        ids for _, ids in [*expected, expected[0]]
+    ]
+    assert engine.healthy
+
+
+@pytest.fixture(scope="module")
+def picky(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchChat]:
+    """Its template shows images of users, none of assistants, and those of the system twice."""
+    copied = shutil.copytree(folder, tmp_path_factory.mktemp("picky"), dirs_exist_ok=True)
+    template = copied / "chat_template.jinja"
+    pad = "<|vision_start|><|image_pad|><|vision_end|>"
+    times = "{{ {'system': 2, 'user': 1}.get(message['role'], 0) * '" + pad + "' }}"
+    text = template.read_text()
+    assert text.count(pad) == 1
+    template.write_text(text.replace(pad, times))
+    made = TorchChat(spec(), copied, 1)
+    yield made
+    made.close()
+
+
+def in_turn_of(role: str, url: str) -> list[dict[str, Any]]:
+    image = {"type": "image_url", "image_url": {"url": url}}
+    content = [{"type": "text", "text": "a"}, image]
+    return [{"role": role, "content": content}, {"role": "user", "content": "What is this?"}]
+
+
+@pytest.mark.parametrize(("role", "shown"), [("assistant", 0), ("system", 2)])
+async def test_images_that_the_template_does_not_show_once(
+    picky: TorchChat, role: str, shown: int
+) -> None:
+    running = start(picky, picky.prompt(*CASES[0]))
+    async with client_of(picky) as client:
+        request = body() | {"messages": in_turn_of(role, data_url(picture(16, 16)))}
+        answer = await client.post("/v1/chat/completions", json=request)
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["param"] == "messages"
+        assert "does not show the images of these messages" in error["message"]
+        assert f"the prompt has {shown}." in error["message"]
+        request["messages"][0]["role"] = "user"
+        answer = await client.post("/v1/chat/completions", json=request)
+        assert answer.status_code == 200
+    assert wait(running)
+    assert picky.healthy
 
 
 def test_a_text_model_rejects_images(tiny_chat: Callable[[str], Path]) -> None:
@@ -168,17 +275,22 @@ def test_a_text_model_rejects_images(tiny_chat: Callable[[str], Path]) -> None:
         TorchChat(spec(), tiny_chat("llama"), 1)
 
 
-@pytest.fixture
-async def client(engine: TorchChat) -> AsyncIterator[httpx.AsyncClient]:
+@contextlib.asynccontextmanager
+async def client_of(engine: TorchChat) -> AsyncIterator[httpx.AsyncClient]:
     """The real app with the tiny model, without a socket."""
     server = ServerState(spec(images={"maxPixels": 10_000, "maxBytes": 50_000}), 2)
     app = create_app(server)
     server.set_ready(engine)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
-        made.server = server  # type: ignore[attr-defined]
         yield made
     assert server.admission.running == 0
+
+
+@pytest.fixture
+async def client(engine: TorchChat) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(engine) as made:
+        yield made
 
 
 def body(*urls: str, text: str = "What is this?", **fields: Any) -> dict[str, Any]:
@@ -207,6 +319,22 @@ async def test_over_http(
 
 PLACE = "messages[0].content[0].image_url.url"
 GOOD = data_url(picture(8, 8))
+ANIMATED = data_url(picture(8, 8), "GIF", save_all=True, append_images=[picture(8, 8, 1)])
+OTHER_MODES = [("I;16", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("1", "PNG"), ("CMYK", "JPEG")]
+
+
+@pytest.mark.parametrize(("mode", "kind"), OTHER_MODES)
+async def test_modes_of_images(client: httpx.AsyncClient, mode: str, kind: str) -> None:
+    image = Image.new("L", (8, 8), 9).convert(mode)
+    answer = await client.post("/v1/chat/completions", json=body(data_url(image, kind)))
+    assert answer.status_code == 200
+
+
+async def test_an_image_that_the_processor_refuses(client: httpx.AsyncClient) -> None:
+    strip = data_url(Image.new("L", (1, 2000)))
+    answer = await client.post("/v1/chat/completions", json=body(GOOD, strip))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_image", "messages")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +344,7 @@ GOOD = data_url(picture(8, 8))
         ("data:image/png;base64,%%%", 400, "invalid_image"),
         ("data:text/html;base64,AAAA", 400, "invalid_image"),
         (GOOD[:-40], 400, "invalid_image"),
+        (ANIMATED, 400, "invalid_image"),
         (data_url(Image.new("1", (101, 100))), 400, "image_too_large"),
         (data_url(Image.new("1", (12_000, 12_000))), 400, "image_too_large"),
         ("data:image/png;base64," + "A" * 80_000, 413, "request_too_large"),

@@ -65,14 +65,13 @@ class Batch:
             self.cache = None
 
     def inputs(self) -> dict[str, Any]:
-        """Arguments of the next pass: ids and positions `[rows, 1]`, cache, mask."""
+        """Arguments of the next pass beside the cache: ids and positions `[rows, 1]`, mask."""
         if self._shared:
             self.cache.reserve()
         return {
             "input_ids": tensor([[row.last_token] for row in self.rows], self._device),
             "position_ids": tensor([[row.position] for row in self.rows], self._device),
             "attention_mask": self._mask(),
-            "cache": self.cache,
         }
 
     def advance(self) -> None:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from fleet_contract.errors import UnsupportedParameter
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.caller import current_caller
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
@@ -53,14 +53,19 @@ FREE_SHARE = 0.4
 class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
         checkpoint = ModelFolder.find(folder)
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
             raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
         runtime = Runtime.start(
-            spec, threads, checkpoint.stored_dtype, float16=checkpoint.fits_float16
-        )
+            spec, threads, checkpoint.stored_dtype, float16=checkpoint.fits_float16,
+            dtype=dtype,
+        )  # fmt: skip
+        self._runtime = runtime
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
         self.chat_template = self._conversation.chat_template
@@ -131,6 +136,10 @@ class TorchChat:
     @property
     def cache_usage(self) -> float:
         return self._loop.cache_usage
+
+    def release(self) -> None:
+        """Return blocks that the allocator of a GPU keeps; the batch's cache ends with its rows."""
+        self._runtime.free_memory()
 
     def close(self) -> None:
         self._loop.close()

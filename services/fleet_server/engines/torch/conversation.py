@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +11,18 @@ from typing import Any
 import jinja2
 from transformers import AutoProcessor, AutoTokenizer
 
-from fleet_contract.errors import BadRequest
+from fleet_contract.errors import BadRequest, TooLarge
+from fleet_server.engines.encoder_files.vocabulary import encode_parts
 from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
-from fleet_server.engines.text_chat import TAIL_TOKENS, cut, marked, refusal, text_of
+from fleet_server.engines.text_chat import TAIL_TOKENS, check_shown, cut, marked, refusal, text_of
 from fleet_server.engines.torch.checkpoint import ModelFolder
+from fleet_server.engines.torch.runtime import is_out_of_memory
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ENDING_CHARS, Message, Prompt, TemplateArguments
 
+logger = logging.getLogger(__name__)
+
+NO_MEMORY = "The images of this request do not fit into the free memory."
 ZERO_WIDTH_SPACE = "\u200b"
 IMAGE_WORDS = ("image_token", "video_token", "vision_start_token", "vision_end_token", "boi_token")
 
@@ -50,6 +56,9 @@ class Conversation:
         # transformers reconfigures a fast tokenizer in each call, which is not thread-safe.
         self._lock = threading.Lock()
         self._reserved = _reserved(self._processor)
+        placeholder = getattr(self._processor, "image_token", None)
+        self._placeholder = placeholder if isinstance(placeholder, str) else ""
+        """What the template writes for an image; empty for processors without it."""
         self._special = SpecialText(_special(self.tokenizer))
 
     def prompt(
@@ -61,15 +70,28 @@ class Conversation:
         text = self.render(messages, arguments)
         ending = text[-ENDING_CHARS:]
         if images:
+            if self._placeholder:
+                check_shown(len(images), shown=text.count(self._placeholder))
             # The processor tokenises the whole text: an invisible character has to part it.
             prompt = self._with_images(text.replace(SEAM, ZERO_WIDTH_SPACE), images)
             return replace(prompt, ending=ending)
-        ids: list[int] = []
-        with self._lock:
-            for part in text.split(SEAM):
-                ids.extend(self.tokenizer(part, add_special_tokens=False)["input_ids"])
+        ids = self._ids(text.split(SEAM))
         tail = ids[-TAIL_TOKENS:] if arguments.continues else ()
         return Prompt(len(ids), ChatInput(ids), tail, ending, ids)
+
+    def _ids(self, parts: Sequence[str]) -> list[int]:
+        """The token ids of parts that are tokenised one by one."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        with self._lock:
+            if backend is None:  # a tokenizer implemented in Python
+                each = [self.tokenizer(part, add_special_tokens=False) for part in parts]
+                return [token for found in each for token in found["input_ids"]]
+            # A processor of images may have enabled them.
+            if backend.truncation is not None:
+                backend.no_truncation()
+            if backend.padding is not None:
+                backend.no_padding()
+            return encode_parts(backend, parts, add_special=False)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -123,10 +145,15 @@ class Conversation:
                 made = self._processor(
                     text=[text], images=list(images), add_special_tokens=False, return_tensors="pt"
                 )
-        except ValueError as error:  # such as a strip one pixel high
+        except Exception as error:  # processors raise many types for sizes such as 900 x 1
+            if is_out_of_memory(error):
+                raise TooLarge(NO_MEMORY, param="messages") from error
+            if not isinstance(error, ValueError):
+                logger.exception("the processor of images failed")
             raise BadRequest(
-                f"The model's processor refuses the images: {error}", param="messages"
-            ) from error
+                f"The model's processor refuses the images: {error}",
+                param="messages", code="invalid_image",
+            ) from error  # fmt: skip
         ids = made.pop("input_ids")[0].tolist()
         made.pop("attention_mask", None)
         return Prompt(len(ids), ChatInput(ids, dict(made)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoModel
 
-from fleet_contract.spec import ModelSpec, Pooling
+from fleet_contract.spec import Dtype, ModelSpec, Pooling
 from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
 from fleet_server.engines.torch.pooling import PoolingHead
@@ -25,11 +25,15 @@ class TorchEmbedding:
     Pooling and dense layers are those of the repository's modules.json.
     """
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
         files = EncoderFiles.read(spec, folder, threads)
         runtime = Runtime.start(
-            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16
-        )
+            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16,
+            dtype=dtype,
+        )  # fmt: skip
         pooling = files.recipe.pooling or Pooling.MEAN
         if spec.pooling is not Pooling.AUTO:
             pooling = spec.pooling

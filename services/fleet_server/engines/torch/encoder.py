@@ -20,7 +20,7 @@ from fleet_server.engines.encoder_files.positions import position_rows
 from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
 from fleet_server.engines.torch.checkpoint import ModelFolder
-from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.runtime import Runtime, is_out_of_memory
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 
@@ -89,7 +89,7 @@ class Encoder:
                 output = self._head(model(**given), given["attention_mask"])
                 result: Float32 = output.float().cpu().numpy()
             except Exception as error:
-                if not self._runtime.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._runtime.free_memory()
                 raise TooLarge("These inputs do not fit into the free memory.") from error

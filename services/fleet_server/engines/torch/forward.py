@@ -14,6 +14,9 @@ from fleet_server.engines.torch.sequence import Sequence
 from fleet_server.load_error import LoadError
 
 PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
+CACHE_NAMES = ("cache", "past_key_values")
+"""The parameter for the key/value cache; transformers below 5.20, which vLLM needs, has the second
+name."""
 
 
 class ForwardPass:
@@ -24,8 +27,10 @@ class ForwardPass:
         self._model = model
         self.device: torch.device = model.device
         known = inspect.signature(model.forward).parameters
-        if "cache" not in known:
+        cache_name = next((name for name in CACHE_NAMES if name in known), None)
+        if cache_name is None:
             raise LoadError(f"{type(model).__name__} does not use a key/value cache.")
+        self._cache_name = cache_name
         self._config = model.config.get_text_config(decoder=True)
         layers = set(getattr(self._config, "layer_types", None) or PLAIN_LAYERS)
         self.can_batch = layers <= PLAIN_LAYERS and "position_ids" in known
@@ -48,11 +53,12 @@ class ForwardPass:
             if self._rope_index is not None:
                 extra["position_ids"], offset = self._image_positions(ids, extra)
         if row.scores_prompt:
-            whole = self._model(input_ids=ids, cache=row.cache, use_cache=True, **extra).logits
+            extra[self._cache_name] = row.cache
+            whole = self._model(input_ids=ids, use_cache=True, **extra).logits
             row.score(whole[0], row.filled)
             logits: torch.Tensor = whole[:, -1]
         else:
-            logits = self._call(input_ids=ids, cache=row.cache, **extra)
+            logits = self._call(row.cache, input_ids=ids, **extra)
         row.filled += number
         row.position = row.filled + offset
         return logits
@@ -62,7 +68,14 @@ class ForwardPass:
         inputs = batch.inputs()
         if not self.can_batch:
             del inputs["position_ids"]
-        return self._call(**inputs)
+        return self._call(batch.cache, **inputs)
+
+    def probe(self) -> None:
+        """Run a pass of one token with a cache of its own, and wait for the device. Raises what the
+        model or the device raises."""
+        ids = tensor([[0]], self.device)
+        extra = {"position_ids": ids} if self.can_batch else {}
+        self._call(self._new_cache(), input_ids=ids, **extra).cpu()
 
     def bytes_per_token(self) -> int:
         """Bytes of the keys and values of one token."""
@@ -71,8 +84,9 @@ class ForwardPass:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return int(2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize)
 
-    def _call(self, **inputs: Any) -> torch.Tensor:
-        logits: torch.Tensor = self._model(**inputs, **self._common).logits[:, -1]
+    def _call(self, cache: Any, **inputs: Any) -> torch.Tensor:
+        given = {self._cache_name: cache}
+        logits: torch.Tensor = self._model(**given, **inputs, **self._common).logits[:, -1]
         return logits
 
     def _new_cache(self) -> DynamicCache:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.encoder_files.extra_inputs import pair_types
 from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
 from fleet_server.engines.torch.runtime import Runtime
@@ -20,11 +20,15 @@ from fleet_server.protocols import Float32
 class TorchRerank:
     """A RerankModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
         files = EncoderFiles.read(spec, folder, threads)
         runtime = Runtime.start(
-            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16
-        )
+            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16,
+            dtype=dtype,
+        )  # fmt: skip
         model = files.checkpoint.load(AutoModelForSequenceClassification, runtime, spec.dtype)
         if model.config.num_labels != 1:
             raise LoadError(

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from fleet_contract.spec import Dtype, ModelSpec
-from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.load_error import LoadError
 
 NAMED: dict[Dtype, torch.dtype] = {
@@ -28,28 +27,21 @@ class Runtime:
 
     @classmethod
     def start(
-        cls, spec: ModelSpec, threads: int, stored: str | None, *, float16: bool = True
-    ) -> Runtime:
-        """Set torch's threads and select; `stored` is the weights' dtype in config.json.
+        cls, spec: ModelSpec, threads: int, stored: str | None, *, float16: bool = True,
+        dtype: Dtype | None = None,
+    ) -> Runtime:  # fmt: skip
+        """Set torch's threads and select; `stored` is the weights' dtype in config.json, `dtype`
+        the format to compute in, by default that of the spec.
 
         `float16` is False for a model whose activations exceed the range of float16, which `auto`
-        then avoids. Raises LoadError if the device does not exist or does not support the dtype.
+        then avoids. Raises LoadError if the device does not exist.
         """
         torch.set_num_threads(threads)
         device = find_device(spec.device)
         half = _half(device)
         if half is torch.float16 and not float16:
             half = torch.float32
-        return cls(device, choose_dtype(spec.dtype, device.type, stored, half))
-
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        """Whether an allocation failed, rather than the computation."""
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return True
-        text = str(error)
-        return isinstance(error, RuntimeError) and (
-            "allocate memory" in text or "out of memory" in text
-        )
+        return cls(device, choose_dtype(dtype or spec.dtype, device.type, stored, half))
 
     def free_memory(self) -> None:
         """Return cached blocks to the device, after an allocation failed."""
@@ -57,6 +49,16 @@ class Runtime:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, rather than the computation."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "allocate memory" in text or "out of memory" in text
+    )
 
 
 def find_device(name: str) -> torch.device:
@@ -83,13 +85,11 @@ def choose_dtype(
     """The dtype to compute in.
 
     On a GPU `auto` keeps the dtype of 16-bit weights. Weights stored in 32 bits, and all models on
-    a CPU, use `half`: the device's fast 16-bit dtype, or float32 if it has none. Raises LoadError
-    for an unsupported dtype.
+    a CPU, use `half`: the device's fast 16-bit dtype, or float32 on a CPU, whose format the choice
+    of the engine decides.
     """
     if requested in NAMED:
         return NAMED[requested]
-    if requested is Dtype.INT8:
-        raise LoadError("The torch engine does not support int8.", "Use dtype auto.")
     kept = getattr(torch, stored or "", None)
     return kept if device != "cpu" and kept in HALVES else half
 
@@ -97,9 +97,7 @@ def choose_dtype(
 def _half(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "mps":
-        return torch.float16
-    return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    return torch.float16 if device.type == "mps" else torch.float32
 
 
 def tensor(values: Any, device: torch.device) -> torch.Tensor:

@@ -9,6 +9,7 @@ but for rounding.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ import torch
 from fleet_server.engines.guided.masks import Masks
 from fleet_server.engines.sampling.reasoning_limit import ReasoningLimit
 from fleet_server.protocols import Sampling, TokenLogprobs
+
+logger = logging.getLogger(__name__)
 
 COLDEST = 1e-5
 """Sampling with a lower temperature is greedy."""
@@ -52,6 +55,7 @@ class Sampler:
         self.generator: torch.Generator | None = None
         """Of a sequence with a seed."""
         self.shared = shared
+        self._failed: Exception | None = None
         if sampling.seed is not None:
             self.generator = torch.Generator(shared.device)
             self.generator.manual_seed(sampling.seed)
@@ -70,13 +74,25 @@ class Sampler:
 
     @property
     def error(self) -> Exception | None:
-        """Why the grammar cannot be followed any more."""
-        return None if self._masks is None else self._masks.error
+        """Why no token can be chosen any more, such as a grammar that cannot be followed."""
+        return self._failed or (None if self._masks is None else self._masks.error)
+
+    def prepare(self, logits: torch.Tensor, guided: int) -> None:
+        """Apply all options that change `logits`, float32 `[vocabulary]`, in place. `guided` is the
+        number of guided sequences in the batch.
+
+        Options that cannot be applied are an `error` of this sequence alone.
+        """
+        try:
+            self.penalise(logits)
+            self.guide(logits, guided)
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            logger.exception("the sampling options of a sequence failed")
+            self._failed = error
 
     def guide(self, logits: torch.Tensor, guided: int) -> None:
         """Set the logits of tokens that the grammar does not allow, or that do not end reasoning
-        which has reached its bound, to minus infinity, in place. `guided` is the number of guided
-        sequences in the batch."""
+        which has reached its bound, to minus infinity, in place."""
         if self._limit is not None and (forced := self._limit.forced) is not None:
             logits.fill_(-torch.inf)
             logits[forced] = 0.0
@@ -131,8 +147,7 @@ def sample(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int | None
     logits = plain.to(torch.float32, copy=True)
     guided = sum(sampler.is_guided for sampler in samplers)
     for row, sampler in zip(logits, samplers, strict=True):
-        sampler.penalise(row)
-        sampler.guide(row, guided)
+        sampler.prepare(row, guided)
     best = logits.max(dim=-1)
     tokens = best.indices
     for narrow in (False, True):

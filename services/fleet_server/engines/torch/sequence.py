@@ -61,10 +61,10 @@ class Sequence:
 
     def take(self, token: int | None, stop_ids: frozenset[int]) -> None:
         """Emit the next token; None is a token that could not be computed."""
-        if token is None:
-            self.fail(ArithmeticError("the model's logits are not finite"))
-        elif self.sampler.error is not None:
+        if self.sampler.error is not None:
             self.fail(self.sampler.error)
+        elif token is None:
+            self.fail(ArithmeticError("the model's logits are not finite"))
         elif token in stop_ids:
             self._send(Step((), Finish.STOP))
         else:

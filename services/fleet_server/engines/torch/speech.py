@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from fleet_contract.errors import BadRequest, NotReady, TooLarge, UnsupportedParameter
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.torch.checkpoint import ModelFolder
-from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.runtime import Runtime, is_out_of_memory
 from fleet_server.engines.torch.transcription import (
     BLOCK_SECONDS,
     RATE,
@@ -48,12 +48,15 @@ class TorchSpeech:
 
     max_concurrent = 1
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, folder: Path, threads: int, *, dtype: Dtype | None = None
+    ) -> None:
+        """`dtype` is the number format to compute in, by default that of the spec."""
         checkpoint = ModelFolder.find(folder)
         if checkpoint.config.get("model_type") != "whisper":
             kind = checkpoint.config.get("model_type")
             raise LoadError(f"The torch engine supports Whisper for speech, not {kind!r}.")
-        self._runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
+        self._runtime = Runtime.start(spec, threads, checkpoint.stored_dtype, dtype=dtype)
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **checkpoint.source)
         self._features = AutoFeatureExtractor.from_pretrained(str(folder), **checkpoint.source)
         self._model: Any = checkpoint.load(AutoModelForSpeechSeq2Seq, self._runtime, spec.dtype)
@@ -91,7 +94,7 @@ class TorchSpeech:
             try:
                 return self._transcribe(audio, options, cancelled)
             except Exception as error:
-                if not self._runtime.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._runtime.free_memory()
                 raise TooLarge("The recording does not fit into the free memory.") from error

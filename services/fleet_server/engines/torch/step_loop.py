@@ -18,7 +18,7 @@ from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.start_queue import StartQueue
 from fleet_server.engines.torch.batch import Batch
 from fleet_server.engines.torch.forward import ForwardPass
-from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.runtime import Runtime, is_out_of_memory
 from fleet_server.engines.torch.sampler import sample
 from fleet_server.engines.torch.scheduler import StepLimits, may_join, prefill_length
 from fleet_server.engines.torch.sequence import Sequence
@@ -32,8 +32,10 @@ NO_MEMORY = "This request does not fit into the free memory."
 class StepLoop:
     """Owns the model. `stop_ids` are the tokens that end a sequence; they are not emitted.
 
-    A sequence that does not fit into memory fails alone. Any other failure of a step ends all
-    sequences with the error and turns `broken` True, so that the process is restarted.
+    A sequence that does not fit into memory fails alone, and so does one whose prompt the model
+    cannot read, if it can still read another: until it joins the batch, a prompt has a cache of its
+    own. Any other failure of a step ends all sequences with the error and turns `broken` True, so
+    that the process is restarted.
     """
 
     def __init__(
@@ -123,9 +125,10 @@ class StepLoop:
             try:
                 self._prefill(row, number)
             except Exception as error:
-                if not self._runtime.is_out_of_memory(error):
-                    raise
-                self._refuse(row, error)
+                if is_out_of_memory(error):
+                    self._refuse(row, error)
+                else:
+                    self._fail(row, error)
             if row.over or row.filled == len(row.token_ids):
                 self._joining = None
 
@@ -153,7 +156,7 @@ class StepLoop:
             logits = self._forward.step(batch)
             tokens = sample(logits, [row.sampler for row in batch.rows])
         except Exception as error:
-            if not self._runtime.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             self._refuse(batch.newest, error)  # so that the others can continue
             return
@@ -173,6 +176,16 @@ class StepLoop:
         row.release()
         self._batch.drop()
         self._runtime.free_memory()
+
+    def _fail(self, row: Sequence, error: Exception) -> None:
+        """End a sequence whose prompt failed. Raises `error` if the model fails without it too."""
+        try:
+            self._forward.probe()
+        except Exception as cause:
+            raise error from cause
+        logger.error("a prompt failed; other sequences continue", exc_info=error)
+        row.fail(error)
+        row.release()
 
     def _end(self, error: Exception) -> None:
         with self._wake:

@@ -8,7 +8,6 @@ import torch
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.torch import runtime
 from fleet_server.engines.torch.runtime import Runtime, choose_dtype
-from fleet_server.load_error import LoadError
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 
@@ -31,9 +30,12 @@ def test_format(
     assert choose_dtype(asked, device, stored, half) is expected
 
 
-def test_int8_is_refused() -> None:
-    with pytest.raises(LoadError, match="int8"):
-        choose_dtype(Dtype.INT8, "cpu", None, F32)
+@pytest.mark.parametrize(
+    ("decided", "expected"), [(None, F32), (Dtype.BFLOAT16, BF16), (Dtype.FLOAT32, F32)]
+)
+def test_the_format_of_the_choice(decided: Dtype | None, expected: torch.dtype) -> None:
+    spec = ModelSpec.model_validate({"model": "m", "device": "cpu"})
+    assert Runtime.start(spec, 1, "bfloat16", dtype=decided).dtype is expected
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,11 @@ def test_logarithmic_probabilities_are_those_of_the_model() -> None:
     assert [token for token, _ in found.top] == [0, 1]
     assert [value for _, value in found.top] == pytest.approx(expected[:2])
     assert one.taken() == other.taken() == ()
+
+
+def test_options_that_cannot_be_applied_fail_one_sequence() -> None:
+    bad, good = sampler(logit_bias={6: 1.0}), sampler(temperature=0)
+    tokens = sample(torch.tensor([LOGITS] * 2), [bad, good])
+    assert isinstance(bad.error, IndexError)
+    assert tokens[1] == 0
+    assert good.error is None

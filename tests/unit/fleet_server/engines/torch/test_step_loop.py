@@ -275,6 +275,67 @@ def test_a_step_without_enough_memory_fails_the_newest_sequence_only(
     assert not loop.broken
 
 
+def test_a_prompt_that_the_model_cannot_read_fails_alone(
+    start: Start, model: LlamaForCausalLM
+) -> None:
+    alone = Answer(start(), 8, 100)
+    alone.end()
+    error = ValueError("Image features and image tokens do not match")
+    loop = start(Failing(model, error, lambda kind, number: kind == "read" and number == 13))
+    running = Answer(loop, 8, 100)
+    running.reached(1)
+    bad, after = Answer(loop, 13, 30), Answer(loop, 7, 30)
+    assert bad.end().error is error
+    assert running.end().finish is after.end().finish is Finish.LENGTH
+    assert running.ids == alone.ids
+    assert not loop.broken
+
+
+class Misshapen(ForwardPass):
+    """The cache of a prompt of 13 tokens has values of another size than the batch's."""
+
+    def prefill(self, row: Sequence, number: int) -> torch.Tensor:
+        logits = super().prefill(row, number)
+        if number == 13:
+            layer = row.cache.layers[0]
+            layer.values = layer.values[..., :-1]
+        return logits
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_prompt_that_cannot_join_the_batch_fails_alone(
+    start: Start, model: LlamaForCausalLM, others: int
+) -> None:
+    alone = Answer(start(), 8, 100)
+    alone.end()
+    loop = start(Misshapen(model))
+    running = [Answer(loop, 8, 100) for _ in range(others)]
+    for answer in running:
+        answer.reached(1)
+    assert isinstance(Answer(loop, 13, 30).end().error, RuntimeError)
+    for answer in (*running, Answer(loop, 8, 100)):
+        assert answer.end().finish is Finish.LENGTH
+        assert answer.ids == alone.ids
+    assert not loop.broken
+
+
+def test_a_device_that_fails_with_a_prompt_ends_every_sequence(
+    start: Start, model: LlamaForCausalLM
+) -> None:
+    class Dead(Failing):
+        def probe(self) -> None:
+            super().probe()
+            raise RuntimeError("device-side assert")
+
+    error = ValueError("x")
+    loop = start(Dead(model, error, lambda kind, number: kind == "read" and number == 13))
+    running = Answer(loop, 8, 3000)
+    running.reached(1)
+    bad = Answer(loop, 13, 30)
+    assert running.end().error is bad.end().error is error
+    assert loop.broken
+
+
 def test_any_other_failure_ends_every_sequence(start: Start, model: LlamaForCausalLM) -> None:
     error = RuntimeError("device-side assert")
     forward = Failing(model, error, lambda kind, _: kind == "step")
