@@ -39,6 +39,7 @@ def test_every_engine_serves_in_one_fleet(
         "vllm": f'model: vllm, engine: vllm, source: "file://{tiny}", {short}, '
                 "dtype: float32, cache: {kvGib: 0.01}",
         "torch": f"model: {EMBEDDING}, engine: torch",
+        "chat": f'model: torch, engine: torch, source: "file://{tiny}", {short}, dtype: float32',
         "ctranslate2": f"model: {TINY_SPEECH}",
     })  # fmt: skip
     models = demo_weights(EMBEDDING).parent
@@ -48,12 +49,12 @@ def test_every_engine_serves_in_one_fleet(
             listed = {one["id"]: one["engine"] for one in http.get("/v1/models").json()["data"]}
             assert listed == {
                 CHAT: "openvino", "llamacpp": "llamacpp", "vllm": "vllm", EMBEDDING: "torch",
-                TINY_SPEECH: "ctranslate2",
+                "torch": "torch", TINY_SPEECH: "ctranslate2",
             }  # fmt: skip
             capital = "What is the capital of Japan?"
             for model in (CHAT, "llamacpp"):
                 assert "Tokyo" in text_of(http, model, capital)
-            assert text_of(http, "vllm", "fox")
+            assert text_of(http, "vllm", "fox") == text_of(http, "torch", "fox") != ""
             check_choices(http, "vllm")
             body = {"model": EMBEDDING, "input": "a fox"}
             [vector] = post(http, "/v1/embeddings", json=body)["data"]

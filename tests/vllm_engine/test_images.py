@@ -61,6 +61,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("qwen3-vl")
     # vLLM's attention on a CPU has no heads of 16.
     write_chat(made, "qwen3-vl", lambda: like_qwen3_vl(64, (8, 4, 4), head_dim=32))
+    template = made / "chat_template.jinja"
+    shown = "{% if part['type'] == 'image' %}"
+    text = template.read_text()
+    assert shown in text
+    # As Qwen's own template, it shows no images of the assistant.
+    hidden = "{% if part['type'] == 'image' and message['role'] == 'assistant' %}"
+    template.write_text(text.replace(shown, hidden + shown.replace("if", "elif")))
     return made
 
 
@@ -145,6 +152,15 @@ def test_an_image_that_the_processor_refuses_is_a_bad_request(engine: VllmChat) 
         engine.prompt(user(None), [picture(4000, 1)])
     assert caught.value.param == "messages"
     assert len(run(engine, engine.prompt(*CASES[0])).wait()[0]) > 0
+
+
+def test_an_image_that_the_template_does_not_show_is_a_bad_request(engine: VllmChat) -> None:
+    answer = {"role": "assistant", "content": [{"type": "image"}, {"type": "text", "text": "So."}]}
+    messages = [*user(None, "What is this?"), answer, *user("Why?")]
+    with pytest.raises(BadRequest, match="does not show the images") as caught:
+        engine.prompt(messages, [picture(32, 48), picture(48, 32)])
+    assert caught.value.param == "messages"
+    assert engine.prompt([messages[0], messages[2]], [picture(32, 48)]).num_tokens > 0
 
 
 def test_a_model_of_texts_has_no_vision(tmp_path: Path) -> None:

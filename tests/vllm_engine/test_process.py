@@ -174,6 +174,15 @@ def test_a_client_that_disconnects_ends_its_generation(client: httpx.Client) -> 
     until(lambda: metric(client, "modelfleet_kv_cache_usage_ratio") == 0)
 
 
+def test_the_memory_of_the_engines_process_counts(served: Served) -> None:
+    process, http = served
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    resident = sum(each.memory_info().rss for each in family)
+    assert metric(http, "modelfleet_resident_bytes") > 0.9 * resident
+    [model] = http.get("/v1/models").json()["data"]
+    assert model["memory_bytes"] > 0.9 * resident
+
+
 def generated(http: httpx.Client) -> float:
     """Tokens of all completions so far."""
     text = http.get("/metrics").text

@@ -41,13 +41,17 @@ def lora_arguments(adapters: Mapping[str, Path], device: str) -> dict[str, Any]:
 
 
 def _rank(name: str, folder: Path) -> int:
-    rank = read_object(folder / CONFIG).get("r")
-    if type(rank) is not int or rank < 1:
+    """The greatest rank of the adapter's matrices: `rank_pattern` names those with another one."""
+    config = read_object(folder / CONFIG)
+    others = config.get("rank_pattern") or {}
+    ranks: list[Any] = [config.get("r")]
+    ranks += others.values() if isinstance(others, dict) else [None]
+    if not all(type(rank) is int and rank >= 1 for rank in ranks):
         raise LoadError(
             f"The adapter {name} must be a folder in PEFT's format for the vllm engine: {folder} "
-            f"holds no {CONFIG} with a rank.",
+            f"holds no {CONFIG} with ranks.",
         )
     # Without it, vLLM opens pickles.
     if not (folder / WEIGHTS).is_file():
         raise LoadError(f"The adapter {name} holds no {WEIGHTS}; other formats are not loaded.")
-    return rank
+    return int(max(ranks))

@@ -15,6 +15,7 @@ MORE_SEQUENCES = 256
 BATCHED_TOKENS = {"cpu": 2048}
 MORE_BATCHED_TOKENS = 8192
 """Maximum number of tokens of a step, which running sequences wait for."""
+CUDA, HIP = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 MAX_LOGPROBS = 20
 """Of a token; as many as OpenAI's API accepts."""
 
@@ -26,15 +27,17 @@ def sequences(spec: ModelSpec, device: str) -> int:
     return spec.batching.max_size or SEQUENCES.get(device, MORE_SEQUENCES)
 
 
-def engine_arguments(spec: ModelSpec, folder: Path, device: str, seed: int = 0) -> dict[str, Any]:
-    """Keyword arguments of `vllm.AsyncEngineArgs`; `device` is `cpu` or `cuda`. Requests without a
-    seed of their own use `seed`."""
+def engine_arguments(
+    spec: ModelSpec, folder: Path, device: str, *, dtype: Dtype, seed: int = 0
+) -> dict[str, Any]:
+    """Keyword arguments of `vllm.AsyncEngineArgs`; `device` is `cpu` or `cuda`, `dtype` the number
+    format to compute in. Requests without a seed of their own use `seed`."""
     at_once = sequences(spec, device)
     tokens = BATCHED_TOKENS.get(device, MORE_BATCHED_TOKENS)
     found: dict[str, Any] = {
         "model": str(folder),
         "served_model_name": [spec.model],
-        "dtype": "auto" if spec.dtype is Dtype.FP8 else spec.dtype.value,
+        "dtype": (Dtype.AUTO if dtype is Dtype.FP8 else dtype).value,
         "max_num_seqs": at_once,
         # vLLM wants a token for each sequence.
         "max_num_batched_tokens": max(at_once, min(tokens, spec.batching.max_tokens)),
@@ -51,13 +54,8 @@ def engine_arguments(spec: ModelSpec, folder: Path, device: str, seed: int = 0) 
     }
     if spec.context_length is not None:
         found["max_model_len"] = spec.context_length
-    if spec.dtype is Dtype.FP8:
+    if dtype is Dtype.FP8:
         found["quantization"] = "fp8"
-    elif spec.dtype is Dtype.INT8:
-        raise LoadError(
-            "The vllm engine does not support dtype int8.",
-            "Use dtype auto, float32, bfloat16, float16 or fp8.",
-        )
     if device == "cpu":
         # TorchInductor needs a C++ compiler, and a minute at each first start.
         found["enforce_eager"] = True
@@ -83,10 +81,10 @@ def environment(device: str, threads: int, environ: Mapping[str, str]) -> dict[s
         }
     if not number:
         return {}
-    visible = [name for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    # ROCm has both variables, and vLLM refuses different values.
+    name = HIP if environ.get(HIP) else CUDA
+    visible = [each for each in environ.get(name, "").split(",") if each]
     index = int(number)
     if visible and index >= len(visible):
-        raise LoadError(
-            f"Device {device} does not exist: CUDA_VISIBLE_DEVICES lists {len(visible)}."
-        )
-    return {"CUDA_VISIBLE_DEVICES": visible[index] if visible else number}
+        raise LoadError(f"Device {device} does not exist: {name} lists {len(visible)}.")
+    return dict.fromkeys({CUDA, name}, visible[index] if visible else number)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fleet_contract.errors import BadRequest
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.engines.guided.elsewhere import SourceFormat, in_source, source_compiler
 from fleet_server.engines.hf_tokenizer import HfTokenizer
@@ -26,12 +26,14 @@ from fleet_server.engines.text_chat import (
     SAMPLED,
     TAIL_TOKENS,
     Content,
+    check_shown,
     rendered,
 )
+from fleet_server.engines.vllm import toolkit
 from fleet_server.engines.vllm.adapters import lora_arguments
 from fleet_server.engines.vllm.arguments import engine_arguments, environment, sequences
 from fleet_server.engines.vllm.bounded import BoundedText
-from fleet_server.engines.vllm.images import image_arguments, image_tokens
+from fleet_server.engines.vllm.images import image_arguments, image_tokens, shown_images
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -59,8 +61,10 @@ class VllmChat:
     supports = SAMPLED | GUIDED | BIASED | BOUNDED | BLOCKS | {"prompt_logprobs"}
 
     def __init__(
-        self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE
-    ) -> None:
+        self, spec: ModelSpec, folder: Path, threads: int, adapters: Mapping[str, Path] = NONE,
+        *, dtype: Dtype | None = None,
+    ) -> None:  # fmt: skip
+        """`dtype` is the number format to compute in, by default that of the spec."""
         self.adapters = tuple(adapters)
         self.device = spec.device
         kind = spec.device.partition(":")[0]
@@ -78,10 +82,15 @@ class VllmChat:
             raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
         self._reads_images = spec.vision
         self._image_tokens = images
-        arguments = engine_arguments(spec, folder, kind, secrets.randbelow(1 << 31))
+        arguments = engine_arguments(
+            spec, folder, kind, dtype=dtype or spec.dtype, seed=secrets.randbelow(1 << 31)
+        )
         if images:
             arguments |= image_arguments(spec)
         os.environ.update(environment(spec.device, threads, os.environ))
+        if kind == "cuda" and not toolkit.can_compile(os.environ):
+            arguments |= toolkit.ARGUMENTS
+            os.environ.update(toolkit.without_kernels(os.environ))
         self._loop = _started(arguments | lora_arguments(adapters, kind), spec, adapters)
         self.context_length = self._loop.context_length
         if spec.context_length is not None and self.context_length < spec.context_length:
@@ -128,6 +137,9 @@ class VllmChat:
         return rendered(self._tokenizer, self._special, messages, images, arguments, content)
 
     def _with_images(self, ids: Sequence[int], images: Sequence[Any]) -> Prompt:
+        number = len(images)
+        # vLLM takes one without a placeholder for a defect of its own.
+        check_shown(number, shown_images(ids, self._image_tokens, number))
         try:
             given = self._loop.with_images(ids, images)
         except ValueError as error:  # such as a strip one pixel high

@@ -121,10 +121,13 @@ class EngineLoop:
         """A prompt with images, each of which has a placeholder in `ids`; in the result it has a
         token for each of its patches. Raises ValueError for images that the model refuses."""
         prompt = {"prompt_token_ids": list(ids), "multi_modal_data": {"image": list(images)}}
-        with self._images:
-            made: EngineInput = self._engine.renderer.process_for_engine(
-                prompt, time.time(), skip_mm_cache=True
-            )
+        try:
+            with self._images:
+                made: EngineInput = self._engine.renderer.process_for_engine(
+                    prompt, time.time(), skip_mm_cache=True
+                )
+        except VLLMClientError as error:  # no ValueError
+            raise ValueError(str(error)) from error
         return made
 
     def submit(

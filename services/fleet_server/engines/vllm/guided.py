@@ -20,33 +20,29 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.structured_output.backend_guidance import GuidanceBackend, GuidanceGrammar
 
-from fleet_server.engines.guided.compiler import CACHED, LIMITS
+from fleet_server.engines.guided.compiler import CACHED, LIMITS, keeping_texts
 from fleet_server.engines.guided.deep_threads import result_of
-from fleet_server.engines.guided.masks import BURST_SECONDS
+from fleet_server.engines.vllm.allowance import Allowance, share_step
 
 logger = logging.getLogger(__name__)
-
-MASK_SECONDS = 0.001
-"""What each mask of a sequence may cost on average, besides BURST_SECONDS. Those of usual schemas
-take 0.05 to 0.3 ms."""
 
 
 class LimitedGrammar(GuidanceGrammar):  # type: ignore[misc]
     """The format of one sequence. Not thread-safe."""
 
-    seconds = 0.0
-    """Processor time that the masks have cost."""
-    allowed = BURST_SECONDS
-    failed = False
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        self.allowance = Allowance()
+        self.failed = False
 
     def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
         """Continue after these tokens. False ends the generation with an error: the tokens do not
         follow the grammar, or following it takes too long."""
         started = time.thread_time()
         accepted: bool = super().accept_tokens(request_id, tokens)
-        self.seconds += time.thread_time() - started
+        self.allowance.spend(time.thread_time() - started)
         failed = self.failed or self.ll_matcher.is_error()
-        return accepted and not failed and self.seconds <= self.allowed
+        return accepted and not failed and not self.allowance.exceeded
 
     def fill_bitmask(self, bitmask: Any, idx: int) -> None:
         """Set the row of the tokens that may come next; that of an error is the end."""
@@ -56,15 +52,14 @@ class LimitedGrammar(GuidanceGrammar):  # type: ignore[misc]
         except BaseException:  # a panic in Rust is not an Exception, and would end the process
             logger.exception("a mask failed")
             self.failed = True
-        self.seconds += time.thread_time() - started
-        self.allowed += MASK_SECONDS
+        self.allowance.spend(time.thread_time() - started)
 
 
 class LimitedBackend(GuidanceBackend):  # type: ignore[misc]
     """Compiles in threads of vLLM's. Thread-safe."""
 
     def __post_init__(self) -> None:
-        # Not in the base class's way, which reads the vocabulary: 0.1 s for each 25,000 tokens.
+        # Not as in the base class, which reads the vocabulary: 0.3 s for 25,000 tokens, if busy.
         self._reading = threading.Lock()
         self._read: Any = None
         self._compiled = lru_cache(CACHED)(self._matcher)
@@ -74,7 +69,8 @@ class LimitedBackend(GuidanceBackend):  # type: ignore[misc]
         """The vocabulary, read for the first format."""
         with self._reading:
             if self._read is None:
-                self._read = self._build_ll_tokenizer(self.tokenizer, self.vocab_size)
+                built = self._build_ll_tokenizer(self.tokenizer, self.vocab_size)
+                self._read = keeping_texts(built)
             return self._read
 
     def compile_grammar(
@@ -108,20 +104,29 @@ def spec_of(source: str, begun: Sequence[int]) -> str:
     return json.dumps([source, list(begun)])
 
 
-class LimitedScheduler(Scheduler):  # type: ignore[misc]
-    """Uses LimitedBackend."""
+class LimitedSteps:
+    """Mixin of vLLM's schedulers: uses LimitedBackend, and limits what the masks of a step cost."""
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
-        _limit(self.structured_output_manager)
+        _limit(self.structured_output_manager)  # type: ignore[attr-defined]
+
+    def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
+        """The masks of a step; None if no sequence in it has a format."""
+        found = super().get_grammar_bitmask(scheduler_output)  # type: ignore[misc]
+        if found is not None:
+            requests = self.requests  # type: ignore[attr-defined]
+            ids = found.structured_output_request_ids
+            share_step([requests[each].structured_output_request.grammar.allowance for each in ids])
+        return found
 
 
-class LimitedAsyncScheduler(AsyncScheduler):  # type: ignore[misc]
-    """Uses LimitedBackend."""
+class LimitedScheduler(LimitedSteps, Scheduler):  # type: ignore[misc]
+    """Of steps one after the other."""
 
-    def __init__(self, *args: Any, **fields: Any) -> None:
-        super().__init__(*args, **fields)
-        _limit(self.structured_output_manager)
+
+class LimitedAsyncScheduler(LimitedSteps, AsyncScheduler):  # type: ignore[misc]
+    """Of steps that are scheduled while others run."""
 
 
 def scheduler_name(*, is_async: bool) -> str:

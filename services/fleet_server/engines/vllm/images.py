@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def image_tokens(folder: Path) -> frozenset[int]:
         for name, value in config.items()
         if name.startswith(KINDS) and type(value) is int and "token" in name
     )
+
+
+def shown_images(ids: Sequence[int], tokens: Collection[int], images: int) -> int:
+    """How many images the prompt `ids` shows: `images` if any of `tokens` occurs as often.
+
+    Which of them a template writes differs: Qwen's has a start, a placeholder and an end for each
+    image, Gemma's only a start.
+    """
+    counts = [ids.count(token) for token in tokens]
+    return images if images in counts else max(counts)
 
 
 def image_arguments(spec: ModelSpec) -> dict[str, Any]:

@@ -26,6 +26,15 @@ def test_the_greatest_rank_is_the_bound(tmp_path: Path) -> None:
     assert (found["max_loras"], found["max_cpu_loras"]) == (2, 2)
 
 
+def test_ranks_of_single_matrices_count(tmp_path: Path) -> None:
+    """vLLM refuses an adapter with a matrix of a greater rank than the bound."""
+    folder = adapter(tmp_path / "a", r=8, rank_pattern={"q_proj": 32, "layers.0.v_proj": 4})
+    assert lora_arguments({"a": folder}, "cuda")["max_lora_rank"] == 32
+    empty = adapter(tmp_path / "b", r=8, rank_pattern={}), adapter(tmp_path / "c", r=8)
+    for each in empty:
+        assert lora_arguments({"a": each}, "cuda")["max_lora_rank"] == 8
+
+
 def test_a_batch_has_a_bounded_number_of_adapters(tmp_path: Path) -> None:
     many = {str(number): adapter(tmp_path / str(number), r=4) for number in range(AT_ONCE + 3)}
     found = lora_arguments(many, "cuda")
@@ -50,7 +59,20 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
         lora_arguments({"a": folder}, "cuda")
 
 
-@pytest.mark.parametrize("config", [{}, {"r": 0}, {"r": "8"}, {"r": 513}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"r": 0},
+        {"r": "8"},
+        {"r": 513},
+        {"r": 8, "rank_pattern": {"q_proj": 513}},
+        {"r": 8, "rank_pattern": {"q_proj": 0}},
+        {"r": 8, "rank_pattern": {"q_proj": "16"}},
+        {"r": 8, "rank_pattern": {"q_proj": True}},
+        {"r": 8, "rank_pattern": [16]},
+    ],
+)
 def test_a_rank_that_cannot_be_used_is_refused(tmp_path: Path, config: dict[str, object]) -> None:
     with pytest.raises(LoadError, match="adapter"):
         lora_arguments({"a": adapter(tmp_path / "a", **config)}, "cpu")

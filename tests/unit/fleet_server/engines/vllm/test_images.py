@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.vllm.images import image_arguments, image_tokens
+from fleet_server.engines.vllm.images import image_arguments, image_tokens, shown_images
 
 QWEN3_VL = {
     "model_type": "qwen3_vl", "image_token_id": 151655, "video_token_id": 151656,
@@ -29,6 +31,20 @@ def test_tokens_of_images_are_found(tmp_path: Path) -> None:
     ):
         path.write_text(json.dumps(config))
         assert image_tokens(tmp_path) == tokens
+
+
+@pytest.mark.parametrize(
+    ("ids", "tokens", "images"),
+    [
+        # Qwen's start, placeholder and end of two images; Gemma's start of one.
+        ([1, 52, 55, 53, 9, 52, 55, 53], {52, 53, 55, 56}, 2),
+        ([1, 7, 9], {7, 8, 62}, 1),
+        ([1, 9], {7, 8, 62}, 0),
+    ],
+)
+def test_images_in_a_prompt_are_counted(ids: list[int], tokens: set[int], images: int) -> None:
+    for number in (1, 2, 3):
+        assert shown_images(ids, tokens, number) == images
 
 
 def test_images_of_a_request_are_bounded() -> None:
