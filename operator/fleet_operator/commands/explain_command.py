@@ -43,6 +43,13 @@ def explain(
     if (name is None) == (file is None) or (offline and file is None):
         print("modelfleet explain: give either a name or -f FILE", file=sys.stderr)
         raise typer.Exit(2)
+    if name is not None and "/" in name:
+        print(
+            f"modelfleet explain: {name} is not the name of an InferenceModel; `kubectl get "
+            "inferencemodels` lists them, and their models",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2)
     try:
         for text in _explanations(name, namespace, file, offline):
             print(text)

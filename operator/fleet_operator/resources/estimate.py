@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from fleet_contract.settings import override
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 from fleet_operator.quantity import thousandths
 from fleet_operator.resources.images import names_gguf
@@ -16,6 +15,9 @@ from fleet_operator.resources.images import names_gguf
 GIB = 1024**3
 PROCESS = GIB
 """Interpreter, libraries, activations of a pass and request bodies."""
+VLLM = 5 * GIB
+"""vLLM's second process, the compilers that it starts, and CUDA in main memory. Not measured on a
+GPU; its build for CPUs takes 2.2 GiB in one process without compilers."""
 UNKNOWN_WEIGHTS = 16 * GIB
 """Weights of a model without a number of parameters in its id."""
 UNKNOWN_FOREIGN = 64 * GIB
@@ -41,22 +43,17 @@ _SMALL = re.compile(
 _SCALE = {"m": 10**6, "b": 10**9}
 
 
-def as_served(spec: ModelSpec) -> ModelSpec:
-    """`spec` with the settings in its own `env`; without those that its server will refuse."""
-    try:
-        return override(spec, spec.plain_env) if spec.env else spec
-    except ValueError:
-        return spec
-
-
 def parameters(spec: ModelSpec) -> int | None:
     """The largest number of parameters in the names of model and source, such as `0.6B` or `8x7B`;
     None if there is none."""
     return _parameters_in(f"{spec.model} {spec.source or ''}")
 
 
-def memory(spec: ModelSpec) -> int:
-    """Weights, caches and working memory; without a GPU, since weights may pass through memory."""
+def memory(spec: ModelSpec, *, vllm: bool = False) -> int:
+    """Weights, caches and working memory; without a GPU, since weights may pass through memory.
+
+    `vllm`: the server is in our image with vLLM.
+    """
     count = parameters(spec)
     unknown = UNKNOWN_FOREIGN if spec.is_foreign else UNKNOWN_WEIGHTS
     weights = unknown if count is None else count * _bytes_per_parameter(spec)
@@ -69,7 +66,7 @@ def memory(spec: ModelSpec) -> int:
     vectors = 0
     if spec.task is Task.EMBEDDING:
         vectors = spec.cache.embeddings * (spec.dimensions or VECTOR_WIDTH) * 4
-    return weights + chat + vectors + PROCESS
+    return weights + chat + vectors + PROCESS + (VLLM if vllm else 0)
 
 
 def files(spec: ModelSpec) -> int:

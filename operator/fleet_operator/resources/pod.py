@@ -17,7 +17,7 @@ from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.architectures import with_architectures
 from fleet_operator.resources.ca_bundle import with_ca_bundle
 from fleet_operator.resources.digests import digest
-from fleet_operator.resources.images import Problem, choose_image
+from fleet_operator.resources.images import Problem, as_served, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
@@ -36,6 +36,7 @@ from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
 
 DISK = "resources.requests.ephemeral-storage"
+MEMORY_LIMIT = "resources.limits.memory"
 PLACEMENT = (
     "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
     "schedulerName",
@@ -79,7 +80,12 @@ def pod_template(
     if isinstance(disks, Problem):
         return disks
     if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
-        spec = _without_disk(spec)
+        # Weights are stored elsewhere.
+        spec = _without_resource(spec, DISK)
+    on_vllm = image == settings.vllm_images.own
+    if on_vllm and found.origins.get(MEMORY_LIMIT) == CATALOG:
+        # It is too small for vLLM's processes.
+        spec = _without_resource(spec, MEMORY_LIMIT)
     secrets = fetch_secrets(found, settings, disks.downloads_image).variables
     pod: Object = {
         "containers": [server_container(spec, image, disks, secrets, settings)],
@@ -123,11 +129,12 @@ def pod_template(
             template = strategic_merge.merge(template, spec.pod_template)
         except strategic_merge.PatchError as error:
             return Problem(INVALID_SPEC, str(error))
-    served = estimate.as_served(spec)
+    served = as_served(spec)
     # After podTemplate, since limit, affinity and tolerations depend on what it sets.
     try:
         stored = with_disk_request(template["spec"], served)
-        limited = with_memory_limit(stored, estimate.memory(served), settings.memory_limit_factor)
+        needed = estimate.memory(served, vllm=on_vllm)
+        limited = with_memory_limit(stored, needed, settings.memory_limit_factor)
         classes = [one.device_class for one in spec.devices]
         placed = with_architectures(limited, _architectures(spec, settings))
         trusting = with_ca_bundle(placed, settings.ca_configmap, settings.ca_key)
@@ -137,12 +144,12 @@ def pod_template(
     return _labelled(name, template)
 
 
-def _without_disk(spec: ModelSpec) -> ModelSpec:
-    """Without the catalog's request for ephemeral storage, since weights are stored elsewhere."""
-    requests = dict(spec.resources.requests)
-    requests.pop("ephemeral-storage", None)
-    resources = spec.resources.model_copy(update={"requests": requests})
-    return spec.model_copy(update={"resources": resources})
+def _without_resource(spec: ModelSpec, path: str) -> ModelSpec:
+    """Without one of the resources, such as `resources.limits.memory`."""
+    _, kind, name = path.split(".")
+    kept = dict(getattr(spec.resources, kind))
+    kept.pop(name, None)
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={kind: kept})})
 
 
 def _labelled(name: str, template: Object) -> Object:

@@ -92,7 +92,7 @@ def _command(spec: ModelSpec, host: str) -> Object:
     extra = list(spec.container.args) if spec.container is not None else []
     if spec.engine is Engine.CONTAINER:
         return {"args": extra} if extra else {}
-    if spec.engine is Engine.VLLM:
+    if spec.engine is Engine.VLLM and spec.is_foreign:
         served = ["--served-model-name", *spec.ids, *vllm_adapters(spec)]
         return {"command": ["vllm", "serve"],
                 "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip

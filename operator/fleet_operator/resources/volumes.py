@@ -19,7 +19,7 @@ from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
-from fleet_operator.resources.images import Problem
+from fleet_operator.resources.images import Problem, as_served
 from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
@@ -80,7 +80,7 @@ def storage(
     for adapter in spec.adapters if spec.is_foreign else ():
         if adapter.sha256 is not None or not FOREIGN_SOURCES.fullmatch(adapter.source):
             return Problem(INVALID_SPEC, FOREIGN_ADAPTER.format(name=adapter.name))
-    served = estimate.as_served(spec)
+    served = as_served(spec)
     images = source_images(spec)
     if None in images:
         return Problem(INVALID_SPEC, f"{spec.source} is not of the form {IMAGE_FORM}")

@@ -28,8 +28,11 @@ class Kubectl:
         """Run kubectl and return its output. Raises KubectlError."""
         return _run([*self._command, *arguments], stdin, timeout)
 
-    def modelfleet(self, *arguments: str, timeout: float = 120) -> str:
-        """Run the plugin `kubectl modelfleet`, which the package installs. Raises KubectlError."""
+    def modelfleet(self, *arguments: str, timeout: float = 240) -> str:
+        """Run the plugin `kubectl modelfleet`, which the package installs. Raises KubectlError.
+
+        It waits for models, so it has as long as the waits of tests.
+        """
         # kubectl refuses options before the name of a plugin.
         command = [self._command[0], "modelfleet", *arguments, *self._options]
         places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
@@ -51,10 +54,14 @@ class Kubectl:
 
 
 def _run(command: list[str], stdin: str | None, timeout: float, **environ: str) -> str:
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=timeout,
-        env={**os.environ, **environ},
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout,
+            env={**os.environ, **environ},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        printed = b"".join(filter(None, (error.stdout, error.stderr))).decode()
+        raise KubectlError(f"{command[1:3]} has not ended in {timeout:g} s: {printed}") from error
     if done.returncode != 0:
         raise KubectlError(done.stderr.strip() or done.stdout.strip())
     return done.stdout

@@ -94,6 +94,13 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
+def test_the_id_of_a_model_is_no_name() -> None:
+    """kubectl would read it as a kind and a name."""
+    done = CliRunner().invoke(app, ["org/model"])
+    assert done.exit_code == 2
+    assert "org/model is not the name of an InferenceModel" in done.stderr
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["-f", str(tmp_path / "none.yaml"), "--offline"])
     assert done.exit_code == 1

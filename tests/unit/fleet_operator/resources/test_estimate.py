@@ -11,6 +11,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_operator.quantity import thousandths
 from fleet_operator.resources import estimate
 from fleet_operator.resources.estimate import GIB
+from fleet_operator.resources.images import as_served
 from fleet_operator.settings import OperatorSettings
 
 CATALOG = catalog.load()
@@ -68,10 +69,10 @@ def test_memory_is_weights_caches_and_process(fields: dict[str, Any], expected: 
 
 
 def test_settings_in_the_env_of_the_spec_count() -> None:
-    served = estimate.as_served(spec(env={"KV_CACHE_GIB": "8"}))
+    served = as_served(spec(env={"KV_CACHE_GIB": "8"}))
     assert estimate.memory(served) == 2e9 + 9 * GIB
     refused = spec(env={"KV_CACHE_GIB": "-8"})
-    assert estimate.as_served(refused) == refused
+    assert as_served(refused) == refused
 
 
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=list(CATALOG))

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from fleet_contract import launch
+from fleet_contract.names import ENV_SPEC, PATH_READY
+from fleet_contract.spec import Engine
+from fleet_operator.names import SERVER_COMMAND
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources
@@ -78,6 +81,16 @@ def test_arguments_of_vllm(sources: Sources) -> None:
         "org/repo", "--revision", "abc", "--served-model-name", "org/m", "x",
         "--host", "0.0.0.0", "--port", "8000", "--max-model-len", "4096",
     ]  # fmt: skip
+
+
+def test_the_server_image_with_vllm_runs_our_server(sources: Sources) -> None:
+    environ = {"SERVER_IMAGE_VLLM": "own"}
+    (server,) = template(sources, engine="vllm", environ=environ)["spec"]["containers"]
+    assert (server["image"], server["command"]) == ("own", list(SERVER_COMMAND))
+    assert server["args"] == ["--host", "0.0.0.0", "--port", "8000"]
+    assert server["readinessProbe"]["httpGet"]["path"] == PATH_READY
+    (sent,) = [one["value"] for one in server["env"] if one["name"] == ENV_SPEC]
+    assert launch.decode({ENV_SPEC: sent}).engine is Engine.VLLM
 
 
 def test_adapters_of_vllm(sources: Sources) -> None:

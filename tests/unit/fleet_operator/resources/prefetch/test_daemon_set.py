@@ -98,6 +98,8 @@ def test_the_image() -> None:
     assert fetch(SERVER_IMAGE_CPU="cpu:1")["image"] == "cpu:1"
     gpu = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     assert fetch(gpu, SERVER_IMAGE_CPU="cpu:1")["image"] == "cpu:1"  # no other is configured
+    both = {"SERVER_IMAGE_CUDA": "cuda:1", "SERVER_IMAGE_VLLM": "vllm:1"}
+    assert fetch(gpu, **both)["image"] == "vllm:1"  # that of its chat models
     assert fetch({"image": "own:1"})["image"] == "own:1"
 
 
