@@ -42,10 +42,10 @@ AT_ONCE := 3
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
-	@echo "Variables: MODELS=a,b  PORT=8000  HOST=127.0.0.1  TORCH=1  TORCH_INDEX_URL=...  PYTHON=..."
+	@echo "Variables: MODELS=a,b  FILES='a.yaml b.yaml'  PORT=8000  HOST=127.0.0.1  TORCH=1  TORCH_INDEX_URL=...  PYTHON=..."
 
-up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings and speech, or MODELS=a,b
-	@exec $(BIN)/modelfleet up
+up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings and speech, MODELS=a,b or FILES=a.yaml
+	@exec $(BIN)/modelfleet up $(FILES:%=-f %)
 
 test: env-dev ## Lint, check types, run every test this machine can run, or TESTS="path ..."
 ifdef TESTS
@@ -87,11 +87,13 @@ test-node-tier: env-dev ## Run the tests on a real node (needs root)
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
 	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
 
+# The torch engine runs with vLLM's version of transformers too.
+OF_BOTH := $(addprefix tests/oracle/test_,sampling.py chat_torch.py)
 CHAT_SUITES := $(addprefix tests/local/test_,chat.py chat_limits.py completions.py tools.py)
 
 # In an environment of 6 GB that takes minutes to install, so `make test` leaves them out.
 test-vllm: env-vllm ## Run the tests of `engine: vllm`, on the CPU
-	CHAT_ENGINES=vllm $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine tests/oracle/test_sampling.py \
+	CHAT_ENGINES=vllm $(VLLM_VENV)/bin/python -m pytest tests/vllm_engine $(OF_BOTH) \
 		$(CHAT_SUITES) $(PYTEST_ARGS)
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
@@ -226,14 +228,14 @@ env-run:
 	@$(call unless-fresh,run torch dev) \
 	$(call make-venv,$(VENV)) && \
 	echo "Installing Modelfleet without torch." && \
-	$(PIP) install --no-compile -c requirements.lock -e '.[router,server]' && \
+	$(PIP) install --no-compile -c requirements.lock -e '.[router,server,llamacpp]' && \
 	$(call stamp,run)
 
 env-torch:
 	@$(call unless-fresh,torch dev) \
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
-	extras=router,server,torch && if $(has-nvidia); then extras=$$extras,cuda; fi && \
+	extras=router,server,llamacpp,torch && if $(has-nvidia); then extras=$$extras,cuda; fi && \
 	$(PIP) install -c requirements.lock -e ".[$$extras]" && \
 	$(call stamp,torch)
 

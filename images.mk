@@ -24,7 +24,7 @@ TAG_client = $(TAG)
 TAG_server = $(TAG)-$(FLAVOUR)
 
 .PHONY: images
-images: $(IMAGES:%=image-%) ## Build the images: IMAGE_PREFIX=registry/fleet- TAG=1.0 FLAVOUR=cpu|cuda|vllm
+images: $(IMAGES:%=image-%) ## Build the images: IMAGE_PREFIX=registry/fleet- TAG=1.0 FLAVOUR=cpu|cuda|vllm|intel
 
 image-%:
 	@$(NEED_BUILDER)

@@ -1,7 +1,8 @@
 # The model server: one model per container, described by MODELFLEET_SPEC; weights under /models.
 # FLAVOUR=cpu has OpenVINO, CTranslate2 and llama.cpp and no torch; FLAVOUR=cuda has torch besides,
 # and the cuBLAS that CTranslate2 opens. FLAVOUR=vllm has vLLM for NVIDIA GPUs instead, with the torch
-# that it pins.
+# that it pins. FLAVOUR=intel is cpu with OpenVINO's plugins for Intel GPUs and NPUs and the libraries
+# that they open; the drivers are added to it (docs/operations.md).
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -24,9 +25,9 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils lib
 COPY pyproject.toml requirements.lock LICENSE ./
 COPY configs/locks/vllm-cuda.lock ./
 RUN touch README.md \
-    && case "${FLAVOUR}" in cpu) extras=server,llamacpp,traces ;; \
+    && case "${FLAVOUR}" in cpu|intel) extras=server,llamacpp,traces ;; \
          cuda) extras=server,llamacpp,torch,cuda,traces ;; \
-         vllm) extras= ;; *) echo "FLAVOUR is cpu, cuda or vllm, not ${FLAVOUR}" >&2; exit 2 ;; esac \
+         vllm) extras= ;; *) echo "FLAVOUR is cpu, cuda, vllm or intel, not ${FLAVOUR}" >&2; exit 2 ;; esac \
     && if [ "${FLAVOUR}" = vllm ]; then \
          python3 -m pip --python /opt/venv/bin/python install --no-deps -r vllm-cuda.lock \
            . "pip==${PINNED_PIP}"; \
@@ -35,11 +36,13 @@ RUN touch README.md \
            ".[${extras}]" "pip==${PINNED_PIP}"; \
        fi \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet hf-xet
-# What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests,
-# symbols (a third of CTranslate2 and PyAV, three quarters of llama.cpp). That the rest still loads is tried at once.
 WORKDIR /opt/venv/lib/python3.11/site-packages
-RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
-        openvino/libs/libopenvino_{tensorflow,tensorflow_lite,pytorch,paddle}_frontend.so* \
+# 60 MB for devices that the image has no libraries for.
+RUN if [ "${FLAVOUR}" != intel ]; then \
+      rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json; fi
+# What no engine of ours loads: formats we do not read, headers, tests, symbols (a third of
+# CTranslate2 and PyAV, three quarters of llama.cpp). That the rest still loads is tried at once.
+RUN rm -f openvino/libs/libopenvino_{tensorflow,tensorflow_lite,pytorch,paddle}_frontend.so* \
     && rm -rf openvino/include openvino/cmake numpy/_core/include numpy/f2py onnxruntime/tools \
         onnxruntime/transformers onnxruntime/quantization av/include \
         PIL/_avif.*.so PIL/_imaging{ft,tk}.*.so pillow.libs/lib{avif,freetype,harfbuzz}-*.so* \
@@ -62,11 +65,15 @@ RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt
 
 FROM ${PYTHON_IMAGE}
 ARG FLAVOUR=cpu
-# Triton, which vLLM uses, compiles a C file for each of its kernels.
+# Triton, which vLLM uses, compiles a C file for each of its kernels; TorchInductor a C++ file for what
+# a model computes on the CPU. There is no CUDA toolkit (fleet_server/engines/vllm/toolkit.py).
+# OpenVINO's plugins open the loaders of OpenCL and Level Zero, and these the drivers, which Debian
+# does not have.
 # hadolint ignore=DL3008
-RUN if [ "${FLAVOUR}" = vllm ]; then \
-      apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
-      && rm -rf /var/lib/apt/lists/*; fi
+RUN case "${FLAVOUR}" in vllm) set -- g++ libc6-dev ;; \
+         intel) set -- ocl-icd-libopencl1 libze1 ;; *) exit 0 ;; esac \
+    && apt-get update && apt-get install --yes --no-install-recommends "$@" \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=dependencies /opt/lib /usr/lib
 COPY --from=build /opt/modelfleet /opt/modelfleet

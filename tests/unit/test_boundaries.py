@@ -38,7 +38,9 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"pod", "blocks"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
-        frozenset({"accelerators", "catalog", "crd", "endpoints", "error_shapes", "settings"}),
+        frozenset(
+            {"accelerators", "catalog", "crd", "endpoints", "engines", "error_shapes", "settings"}
+        ),
         frozenset({"completion", "launch"}),
         frozenset({"manifests"}),
     ),
@@ -57,7 +59,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"fetch"}),
     ),
     "fleet_prepare": (
-        frozenset({"chat", "whisper", "pickles"}),
+        frozenset({"chat", "whisper", "pickles", "placement"}),
         frozenset({"choose", "child_process"}),
         frozenset({"convert_once", "preflight"}),
         frozenset({"prepare"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -55,5 +57,24 @@ def test_only_the_servers_cuda_flavour_has_torch() -> None:
     asking = {path.name for path in DOCKERFILES if "torch" in path.read_text()}
     assert asking == {"server.Dockerfile"}
     server = (ROOT / "services" / "server.Dockerfile").read_text()
-    assert "cpu) extras=server,llamacpp,traces ;;" in server
+    assert "cpu|intel) extras=server,llamacpp,traces ;;" in server
     assert "cuda) extras=server,llamacpp,torch,cuda,traces ;;" in server
+
+
+@pytest.mark.parametrize(("flavour", "kept"), [("cpu", {"cpu"}), ("intel", {"cpu", "gpu", "npu"})])
+def test_the_servers_intel_flavour_keeps_the_plugins_of_intels_devices(
+    tmp_path: Path, flavour: str, kept: set[str]
+) -> None:
+    """The Dockerfile's step on files with the names of the installed OpenVINO."""
+    folder = tmp_path / "openvino" / "libs"
+    folder.mkdir(parents=True)
+    installed = Path(importlib.metadata.distribution("openvino").locate_file("openvino/libs"))
+    for name in os.listdir(installed):
+        (folder / name).touch()
+    server = (ROOT / "services" / "server.Dockerfile").read_text().replace("\\\n", "")
+    (step,) = re.findall(r'^RUN (if \[ "\$\{FLAVOUR\}" != intel \].*)$', server, re.MULTILINE)
+    environ = {"PATH": os.environ["PATH"], "FLAVOUR": flavour}
+    subprocess.run(["bash", "-c", step], cwd=tmp_path, env=environ, check=True)
+    found = re.findall(r"libopenvino_intel_(\w+)_plugin", " ".join(os.listdir(folder)))
+    assert set(found) == kept
+    assert (folder / "cache.json").exists() is (flavour == "intel")

@@ -129,7 +129,11 @@ def test_a_private_image_needs_a_login(images: Images, pull: Any) -> None:
                    for file in folder.rglob("*") if file.is_file())  # fmt: skip
 
 
-def test_a_token_that_expires_is_renewed(images: Images, pull: Any) -> None:
+def test_a_token_that_expires_is_renewed(
+    images: Images, pull: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise another download may use a new token first.
+    monkeypatch.setattr("fleet_weights.staging.AT_ONCE", 1)
     kind = "application/octet-stream"
     images.manifest("1", [images.layer(body, kind, name) for name, body in (
         ("model.safetensors", WEIGHTS), ("config.json", b"{}"), ("tokenizer.json", b"[]"),
