@@ -15,6 +15,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("support.guardian")
     config.pluginmanager.import_plugin("support.shared_ssl_context")
     config.pluginmanager.import_plugin("support.patient_clients")
+    # vLLM leaves the closing of its sockets' context to the garbage collector.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.*Context.__del__:pytest.PytestUnraisableExceptionWarning"
+    )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -15,11 +15,13 @@ import openai
 import psutil
 import pytest
 
+from support import tiny_chat, tiny_gguf
 from support.dequantised import dequantised
 from support.local_fleet import (
     CHAT,
     EMBEDDING,
     READY,
+    SPEECH,
     START_SECONDS,
     Fleet,
     left_of,
@@ -71,9 +73,9 @@ def fleet(demo: Fleet) -> Fleet:
     return demo
 
 
-CONTEXT_LENGTHS = {"openvino": 8192, "llamacpp": 512, "vllm": 512, "torch": 512}
+CONTEXT_LENGTHS = {"openvino": 8192, "llamacpp": 512, "vllm": 512, "torch": 2048}
 """By engine; llama.cpp reads prompts slowly without AVX-512."""
-CHAT_ENGINES = os.environ.get("CHAT_ENGINES", "openvino,llamacpp").split(",")
+CHAT_ENGINES = os.environ.get("CHAT_ENGINES", "openvino,torch,llamacpp").split(",")
 """The engines that the chat suites run with; `make test-vllm` sets it to vllm."""
 MANIFEST = """\
 apiVersion: modelfleet.dev/v1alpha1
@@ -91,6 +93,57 @@ spec:
       matches:
         schema: {{type: object, properties: {{blue: {{type: boolean}}}}, required: [blue]}}
 """
+
+
+TINY = """\
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {{name: {engine}}}
+spec:
+  model: {model}
+  engine: {engine}
+  task: chat
+  source: file://{source}
+  contextLength: {length}
+  dtype: float32
+  cache: {{kvGib: 0.1, prefix: false}}
+---
+"""
+SPEAKING = f"""\
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {{name: speech}}
+spec: {{model: {SPEECH}, engine: ctranslate2}}
+"""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the chat suites with each engine; torch has random weights, as real ones take it minutes,
+    and no tests marked `sense`."""
+    marks = [*metafunc.definition.iter_markers("parametrize")]
+    if "chat_fleet" in metafunc.fixturenames and all(m.args[0] != "chat_fleet" for m in marks):
+        sense = metafunc.definition.get_closest_marker("sense") is not None
+        engines = [each for each in CHAT_ENGINES if not (sense and each == "torch")]
+        metafunc.parametrize("chat_fleet", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def of_every_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest with a model of each engine, tiny random ones for chat; torch's has the name of
+    the demo's."""
+    folder = tmp_path_factory.mktemp("engines")
+    tiny = tiny_chat.write(folder / "tiny", tiny_chat.QWEN3)
+    models = {"torch": CHAT, "openvino": "tiny-openvino", "llamacpp": "tiny-llamacpp"}
+    sources = dict.fromkeys(models, tiny)
+    sources["llamacpp"] = tiny_gguf.write(folder / "tiny.gguf", tiny_chat.QWEN3)
+    text = "".join(
+        TINY.format(engine=engine, model=model, source=sources[engine],
+                    length=CONTEXT_LENGTHS["torch"])
+        for engine, model in models.items()
+    )  # fmt: skip
+    path = folder / "fleet.yaml"
+    path.write_text(text + SPEAKING)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -112,15 +165,19 @@ def manifest_of(
     return write
 
 
-@pytest.fixture(scope="session", params=CHAT_ENGINES)
+@pytest.fixture(scope="session")
 def chat_fleet(
-    request: pytest.FixtureRequest, start_fleet: Start, manifest_of: Callable[[str], Path]
+    request: pytest.FixtureRequest,
+    start_fleet: Start,
+    manifest_of: Callable[[str], Path],
+    of_every_engine: Path,
 ) -> Iterator[Fleet]:
-    """A fleet with the chat model of the demo, for each engine."""
+    """A fleet with a chat model of the demo's name, for each engine."""
     if request.param == "openvino":
         yield request.getfixturevalue("demo")
         return
-    with start_fleet("-f", str(manifest_of(request.param))) as started:
+    manifest = of_every_engine if request.param == "torch" else manifest_of(request.param)
+    with start_fleet("-f", str(manifest)) as started:
         started.wait_for(READY, START_SECONDS)
         yield started
         assert started.end() == 0

@@ -39,16 +39,6 @@ def joined(chunks: list[Any]) -> str:
     return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
 
 
-async def test_a_question(client: openai.AsyncOpenAI) -> None:
-    answer = await chat(client, JAPAN)
-    assert "Tokyo" in answer.choices[0].message.content
-    assert answer.choices[0].finish_reason == "stop"
-    assert answer.choices[0].message.role == "assistant"
-    assert answer.object == "chat.completion"
-    assert answer.model == MODEL
-    assert answer.id.startswith("chatcmpl-")
-
-
 async def test_usage_adds_up(client: openai.AsyncOpenAI) -> None:
     answer = await chat(client, max_tokens=5)
     assert answer.choices[0].finish_reason == "length"
@@ -60,6 +50,18 @@ async def test_usage_adds_up(client: openai.AsyncOpenAI) -> None:
     assert longer.usage.prompt_tokens > answer.usage.prompt_tokens
 
 
+@pytest.mark.sense
+async def test_a_question(client: openai.AsyncOpenAI) -> None:
+    answer = await chat(client, JAPAN)
+    assert "Tokyo" in answer.choices[0].message.content
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.object == "chat.completion"
+    assert answer.model == MODEL
+    assert answer.id.startswith("chatcmpl-")
+
+
+@pytest.mark.sense
 async def test_a_stream_equals_the_response_without_streaming(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client)
     chunks = await streamed(client)
@@ -71,6 +73,7 @@ async def test_a_stream_equals_the_response_without_streaming(client: openai.Asy
     assert {c.object for c in chunks} == {"chat.completion.chunk"}
 
 
+@pytest.mark.sense
 async def test_a_stream_arrives_in_pieces(http: httpx.AsyncClient) -> None:
     body = {"model": MODEL, "messages": WEEK, "max_tokens": 60, "stream": True}
     loop = asyncio.get_running_loop()
@@ -105,6 +108,7 @@ async def test_several_choices(client: openai.AsyncOpenAI) -> None:
     assert chunks[-1].usage.completion_tokens == 2 * 4
 
 
+@pytest.mark.sense
 async def test_a_stop_string_ends_the_response_before_it(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client)
     for stop in ("Wednesday", "day\n3", ["Friday", "Thursday"]):
@@ -129,6 +133,7 @@ async def test_a_seed_reproduces_a_response(client: openai.AsyncOpenAI) -> None:
     assert first == same != other
 
 
+@pytest.mark.sense
 async def test_system_messages_and_text_parts(client: openai.AsyncOpenAI) -> None:
     parts = [
         {"type": "text", "text": "What is the capital"},
@@ -139,6 +144,7 @@ async def test_system_messages_and_text_parts(client: openai.AsyncOpenAI) -> Non
     assert "Tokyo" in await text_of(client, messages)
 
 
+@pytest.mark.sense
 async def test_concurrent_requests_get_their_own_response(client: openai.AsyncOpenAI) -> None:
     capitals = {"China": "Beijing", "Russia": "Moscow", "Japan": "Tokyo", "Germany": "Berlin"}
     countries = [country for country in capitals for _ in range(4)]

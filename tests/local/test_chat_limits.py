@@ -56,6 +56,7 @@ async def test_a_response_ends_at_the_context_length(
         assert answer.usage.total_tokens < context_length
 
 
+@pytest.mark.sense
 @pytest.mark.parametrize("penalty", ["frequency_penalty", "presence_penalty"])
 async def test_penalties_break_repetition(client: openai.AsyncOpenAI, penalty: str) -> None:
     async def variety(**fields: float) -> float:
@@ -80,6 +81,7 @@ async def test_json_objects_are_json(client: openai.AsyncOpenAI) -> None:
             assert isinstance(json.loads(text), dict)
 
 
+@pytest.mark.sense
 async def test_responses_follow_a_schema(client: openai.AsyncOpenAI) -> None:
     async def following(schema: dict[str, object]) -> object:
         named = {"name": "city", "schema": schema, "strict": True}

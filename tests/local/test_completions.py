@@ -44,6 +44,7 @@ async def tokens_of(http: httpx.AsyncClient, text: str) -> list[int]:
     return ids
 
 
+@pytest.mark.sense
 async def test_a_text_is_continued(client: openai.AsyncOpenAI) -> None:
     answer = await complete(client)
     assert answer.choices[0].text.startswith(" Paris")
@@ -61,6 +62,7 @@ async def test_no_template_is_applied(client: openai.AsyncOpenAI, http: httpx.As
     assert answer.usage.prompt_tokens == len(await tokens_of(http, FRANCE))
 
 
+@pytest.mark.sense
 async def test_a_stream_equals_the_response_without_streaming(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client, NUMBERS, max_tokens=20)
     chunks = await streamed(client, NUMBERS, max_tokens=20)
@@ -71,6 +73,7 @@ async def test_a_stream_equals_the_response_without_streaming(client: openai.Asy
     assert {chunk.object for chunk in chunks} == {"text_completion"}
 
 
+@pytest.mark.sense
 @pytest.mark.parametrize("stream", [True, False])
 async def test_tokens_equal_the_text(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient, stream: bool
@@ -86,6 +89,7 @@ async def test_tokens_equal_the_text(
     assert set(texts) == {texts[0]}
 
 
+@pytest.mark.sense
 async def test_a_stop_string_ends_the_text_before_it(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client, NUMBERS)
     answer = await complete(client, NUMBERS, stop=["9"])
@@ -99,6 +103,7 @@ async def test_a_seed_reproduces_a_text(client: openai.AsyncOpenAI) -> None:
     assert first == same != other
 
 
+@pytest.mark.sense
 @pytest.mark.parametrize("include_usage", [True, False])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_usage_is_counted_by_the_router(
@@ -126,6 +131,7 @@ async def test_usage_is_counted_by_the_router(
     await until(counted)
 
 
+@pytest.mark.sense
 async def test_concurrent_requests_get_their_own_text(client: openai.AsyncOpenAI) -> None:
     capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
     countries = [country for country in capitals for _ in range(8)]

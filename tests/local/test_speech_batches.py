@@ -193,7 +193,7 @@ def test_a_cancelled_request_has_no_further_passes(
 def test_requests_sent_at_once_share_passes(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first pass is held until all requests are queued."""
+    """The first pass is held until all requests are queued; on a busy machine it has them all."""
     passes: list[int] = []
     run = engine._decoder.run
     put, waiting = engine._queue.put, threading.Semaphore(0)
@@ -218,4 +218,4 @@ def test_requests_sent_at_once_share_passes(
                               recordings))  # fmt: skip
     for sentence, text in zip(SENTENCES, found, strict=True):
         assert set(sentence.lower().strip(".").split()) & set(text.lower().strip(".").split())
-    assert passes[0] + passes[1] == len(recordings)
+    assert sum(passes[:2]) == len(recordings)

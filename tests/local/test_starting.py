@@ -250,7 +250,7 @@ def test_a_load_error_keeps_the_other_models_serving(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--device", "tpu"), "must be auto, cpu, mps, cuda, cuda:N, gpu, gpu:N or npu"),
+        (("--device", "tpu"), "must be auto, cpu, mps, cuda, cuda:N (NVIDIA, and AMD"),
         (("--host", "no.such.host.invalid"), "not an address"),
     ],
 )

@@ -40,7 +40,7 @@ def fleet(chat_fleet: Any) -> Any:
 
 
 async def create(client: openai.AsyncOpenAI, **fields: Any) -> Any:
-    given: Any = {"messages": ASK, "tools": [WEATHER, CLOCK], "max_tokens": 120, "temperature": 0}
+    given: Any = {"messages": ASK, "tools": [WEATHER, CLOCK], "max_tokens": 300, "temperature": 0}
     return await client.chat.completions.create(**{"model": MODEL, **given, **fields})
 
 
@@ -63,6 +63,7 @@ async def test_a_named_tool_is_called_as_its_schema_wants(client: openai.AsyncOp
     assert answer.usage.completion_tokens > 5
 
 
+@pytest.mark.sense
 async def test_a_stream_has_the_same_call(client: openai.AsyncOpenAI) -> None:
     whole = await create(client, tool_choice=NAMED)
     chunks = [chunk async for chunk in await create(client, tool_choice=NAMED, stream=True)]
@@ -90,6 +91,7 @@ async def test_one_of_the_tools_is_called_if_one_is_required(client: openai.Asyn
         assert (call.function.name, arguments) == ("get_time", {})
 
 
+@pytest.mark.sense
 async def test_a_call_that_is_cut_off_is_text(client: openai.AsyncOpenAI) -> None:
     (choice,) = (await create(client, tool_choice=NAMED, max_tokens=14)).choices
     assert choice.finish_reason == "length"
@@ -97,15 +99,16 @@ async def test_a_call_that_is_cut_off_is_text(client: openai.AsyncOpenAI) -> Non
     assert choice.message.content.replace(" ", "").startswith('{"name":"get_weather"')
 
 
+@pytest.mark.sense
 async def test_results_of_tools_reach_the_model(client: openai.AsyncOpenAI) -> None:
     call = (await create(client, tool_choice=NAMED)).choices[0].message
     result = {"role": "tool", "tool_call_id": call.tool_calls[0].id, "content": "Rain, 9 degrees."}
     messages = [*ASK, call.model_dump(exclude_none=True), result]
-    answer = await create(client, messages=messages, tool_choice="none")
+    answer = await create(client, messages=messages, tool_choice="none", max_tokens=40)
     (choice,) = answer.choices
     assert choice.message.content
     assert choice.message.tool_calls is None
-    without = await create(client, messages=messages[:1], tool_choice="none")
+    without = await create(client, messages=messages[:1], tool_choice="none", max_tokens=40)
     assert answer.usage.prompt_tokens > without.usage.prompt_tokens + 20
 
 
@@ -121,13 +124,14 @@ class Booking(BaseModel):
     area: Literal["inside", "terrace"]
 
 
+@pytest.mark.sense
 async def test_the_clients_own_tools(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.parse(
         model=MODEL,
         messages=[{"role": "user", "content": "A table for two on the terrace, please."}],
         tools=[openai.pydantic_function_tool(Booking)],
         tool_choice={"type": "function", "function": {"name": "Booking"}},
-        max_tokens=60,
+        max_tokens=200,
     )
     calls = answer.choices[0].message.tool_calls
     assert calls is not None
@@ -135,6 +139,7 @@ async def test_the_clients_own_tools(client: openai.AsyncOpenAI) -> None:
     assert isinstance(booking, Booking)
 
 
+@pytest.mark.sense
 async def test_responses_call_tools_too(client: openai.AsyncOpenAI) -> None:
     function: Any = WEATHER["function"]
     given: Any = {

@@ -20,7 +20,7 @@ class Plan:
     concurrency: int = 8
     max_requests: int = 10_000
     seconds: float = 600.0
-    timeout: float = 60.0
+    timeout: float = 180.0
     keep_alive: bool = True
     api_key: str = "none"
     host: str = ""

@@ -1,7 +1,7 @@
 """The memory that one server of a model takes: measured if it has run here, else estimated.
 
-Measured values are kept in a JSON file, `{"<model> <folder of the weights>": bytes}`, so that the
-next fleet in this folder need not estimate.
+Measured values are kept in a JSON file, so that the next fleet in this folder need not estimate:
+`{"<model> <engine> <device> <bytes of the cache> <folder of the weights>": bytes}`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_contract.spec import Engine, ModelSpec, Task
+from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 from fleet_contract.spec_parts import MIB
 from fleet_prepare.prepare import PreparedModel
 from fleet_weights.hub.selection import WeightsFormat
@@ -29,6 +29,9 @@ SUFFIXES = {
 OTHERS = tuple(dict.fromkeys(suffix for known in SUFFIXES.values() for suffix in known))
 CHAT_CACHE = 256 * MIB
 """What the key/value cache of a small model takes by default (docs/benchmarks.md)."""
+WHOLE_CACHE = (Engine.LLAMACPP, Engine.VLLM)
+"""Engines that allocate the cache as a whole at the start: SmolLM2 (llamacpp, 94 MiB) had 1,266
+MiB when ready."""
 ON_A_DEVICE = 1536 * MIB
 """Main memory of a server whose weights are in the memory of a GPU or NPU."""
 
@@ -46,13 +49,17 @@ ENGINES = {
     Engine.CTRANSLATE2: Share(200 * MIB, 1.5),
     Engine.LLAMACPP: Share(150 * MIB, 1.2),
     Engine.TORCH: Share(600 * MIB, 1.4),
-    Engine.VLLM: Share(2048 * MIB, 1.4),
+    Engine.VLLM: Share(2200 * MIB, 1.4),
 }
 """SmolLM2 (openvino, 86 MiB) was measured with 370 MiB when ready and 584 after 100 chats, MiniLM
 (openvino, 87 MiB) with 204 and 397; these give 518 and 324."""
+VLLM_IN_FLOAT32 = Share(2200 * MIB, 2.8)
+"""Twice the size of most files: SmolLM2 (257 MiB) had 4,534 MiB with a cache of 1.5 GiB, which it
+took as a whole, and Llama-3.2-1B with four layers (1,540 MiB) 7,894."""
 OF_A_HANDLER = Share(200 * MIB, 1.4)
 SECOND_GRAPH = 0.7
-"""Share of an encoder's weights that concurrent passes take in addition."""
+"""Share of an encoder's weights that its graph for concurrent passes takes, beside the first one
+until it has replaced it."""
 
 
 class Sizes:
@@ -64,12 +71,8 @@ class Sizes:
 
     def of(self, spec: ModelSpec, prepared: PreparedModel) -> int:
         """What one server of `spec` takes."""
-        # vLLM's memory is that of its child process, which its server does not report.
-        if prepared.choice.engine is not Engine.VLLM:
-            known = self._measured.get(_key(spec, prepared))
-            if known is not None:
-                return known
-        return estimate(spec, prepared)
+        known = self._measured.get(_key(spec, prepared))
+        return estimate(spec, prepared) if known is None else known
 
     def note(self, spec: ModelSpec, prepared: PreparedModel, measured: int) -> None:
         """Keep what a server took; an error of writing is no error of the fleet."""
@@ -90,12 +93,14 @@ def estimate(spec: ModelSpec, prepared: PreparedModel) -> int:
     if choice.device.partition(":")[0] in ("cuda", "gpu", "npu"):
         return ON_A_DEVICE
     share = ENGINES.get(choice.engine, OF_A_HANDLER)
+    if choice.engine is Engine.VLLM and choice.dtype is Dtype.FLOAT32:
+        share = VLLM_IN_FLOAT32
     size = share.base + share.factor * weights
     if spec.task in (Task.EMBEDDING, Task.RERANK):
         size += SECOND_GRAPH * weights
     elif spec.task is Task.CHAT and choice.engine is not Engine.CUSTOM:
-        named = spec.cache.kv_gib is not None or choice.engine is Engine.VLLM
-        size += spec.cache.kv_bytes if named else min(CHAT_CACHE, spec.cache.kv_bytes)
+        whole = spec.cache.kv_gib is not None or choice.engine in WHOLE_CACHE
+        size += spec.cache.kv_bytes if whole else min(CHAT_CACHE, spec.cache.kv_bytes)
     return int(size)
 
 
@@ -110,7 +115,9 @@ def _weights(place: Path, kind: WeightsFormat | None) -> int:
 
 
 def _key(spec: ModelSpec, prepared: PreparedModel) -> str:
-    return f"{spec.model} {prepared.folder.name}"
+    choice = prepared.choice
+    parts = (spec.model, choice.engine.value, choice.device, spec.cache.kv_bytes)
+    return " ".join(map(str, (*parts, prepared.folder.name)))
 
 
 def _read(path: Path) -> dict[str, int]:

@@ -21,7 +21,17 @@ def info(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("", 7 * GIB), ("50%", 5 * GIB), ("8Gi", 8 * GIB), ("512MiB", GIB // 2), ("1000", 1000)],
+    [
+        ("", 7 * GIB),
+        ("50%", 5 * GIB),
+        ("8Gi", 8 * GIB),
+        ("512MiB", GIB // 2),
+        ("1000", 1000),
+        ("8.5Gi", GIB * 17 // 2),
+        ("12.5%", 10 * GIB // 8),
+        ("0.5G", 500_000_000),
+        ("7kB", 7000),
+    ],
 )
 def test_the_setting(tmp_path: Path, info: Path, text: str, size: int) -> None:
     assert budget.of({"MEMORY_BUDGET": text}, info, tmp_path) == size
@@ -58,7 +68,7 @@ def test_without_a_report_a_share_is_of_all_memory(tmp_path: Path) -> None:
     assert budget.of({}, tmp_path / "none", tmp_path) > GIB // 2
 
 
-@pytest.mark.parametrize("text", ["all", "0", "120%", "8Gb", "-1", "8.5Gi"])
+@pytest.mark.parametrize("text", ["all", "0", "120%", "8Gb", "-1", "5.6", "8,5Gi", "1e3"])
 def test_other_values_are_refused(tmp_path: Path, info: Path, text: str) -> None:
     with pytest.raises(StartError, match="MEMORY_BUDGET"):
         budget.of({"MEMORY_BUDGET": text}, info, tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.spec import Dtype, Engine, ModelSpec
 from fleet_local.demand.sizes import CHAT_CACHE, ON_A_DEVICE, Sizes, estimate
 from fleet_prepare.choose import EngineChoice
 from fleet_prepare.prepare import PreparedModel
@@ -16,8 +16,13 @@ from fleet_weights.hub.selection import WeightsFormat
 MIB = 1 << 20
 
 
-def prepared(folder: Path, engine: Engine, kind: WeightsFormat | None = None) -> PreparedModel:
-    return PreparedModel(folder, EngineChoice(engine, "m:C", "cpu", "", kind))
+def prepared(
+    folder: Path,
+    engine: Engine,
+    kind: WeightsFormat | None = None,
+    dtype: Dtype = Dtype.AUTO,
+) -> PreparedModel:
+    return PreparedModel(folder, EngineChoice(engine, "m:C", "cpu", "", kind, dtype=dtype))
 
 
 def spec(task: str = "chat", **fields: Any) -> ModelSpec:
@@ -50,6 +55,10 @@ def test_the_cache_of_a_chat_model_counts(folder: Path) -> None:
     assert estimate(spec(), model) - estimate(spec("speech"), model) == CHAT_CACHE
     named = estimate(spec(cache={"kvGib": 4}), model)
     assert named - estimate(spec("speech"), model) == 4 * 1024 * MIB
+    for engine in (Engine.LLAMACPP, Engine.VLLM):  # which allocate it as a whole
+        other = prepared(folder, engine, WeightsFormat.SAFETENSORS)
+        whole = estimate(spec(), other) - estimate(spec("speech"), other)
+        assert whole == spec().cache.kv_bytes > CHAT_CACHE
 
 
 def test_a_handler_and_a_gpu(tmp_path: Path, folder: Path) -> None:
@@ -61,15 +70,27 @@ def test_a_handler_and_a_gpu(tmp_path: Path, folder: Path) -> None:
     assert estimate(spec(), PreparedModel(folder, choice)) == ON_A_DEVICE
 
 
+def test_vllm_in_float32_takes_more(folder: Path) -> None:
+    of = {
+        dtype: estimate(spec(), prepared(folder, Engine.VLLM, WeightsFormat.SAFETENSORS, dtype))
+        for dtype in (Dtype.BFLOAT16, Dtype.FLOAT32)
+    }
+    assert of[Dtype.FLOAT32] > of[Dtype.BFLOAT16]
+
+
 def test_measured_sizes_are_kept(tmp_path: Path, folder: Path) -> None:
     model = prepared(folder, Engine.OPENVINO, WeightsFormat.SAFETENSORS)
     vllm = prepared(folder, Engine.VLLM, WeightsFormat.SAFETENSORS)
-    sizes = Sizes(tmp_path / "memory.json")
-    assert sizes.of(spec(), model) == estimate(spec(), model)
-    sizes.note(spec(), model, 7 * MIB)
-    for each in (sizes, Sizes(tmp_path / "memory.json")):
+    kept = Sizes(tmp_path / "memory.json")
+    assert kept.of(spec(), model) == estimate(spec(), model)
+    kept.note(spec(), model, 7 * MIB)
+    for each in (kept, Sizes(tmp_path / "memory.json")):
         assert each.of(spec(), model) == 7 * MIB
         assert each.of(spec(), vllm) == estimate(spec(), vllm)
+        larger = spec(cache={"kvGib": 4})
+        assert each.of(larger, model) == estimate(larger, model)
+    kept.note(spec(), vllm, 8 * MIB)
+    assert (kept.of(spec(), vllm), kept.of(spec(), model)) == (8 * MIB, 7 * MIB)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"m weights": "many"}', '{"m weights": -1}'])
