@@ -89,7 +89,7 @@ def server(engine: str, source: Path, home: Path, python: str, threads: int) -> 
         "cache": {"kvGib": 1.5, "prefix": False},
     })  # fmt: skip
     port = free_port()
-    settings = {"MODELS_DIR": str(home / "models"), "THREADS": str(threads)}
+    settings = {"MODELS_DIR": str(home / "models"), "MODELFLEET_THREADS": str(threads)}
     command = [python, "-m", "fleet_server", "--port", str(port)]
     with stack.process(command, encode(spec) | settings) as pid:
         url = f"http://127.0.0.1:{port}"

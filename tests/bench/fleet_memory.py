@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -74,6 +75,18 @@ def use(url: str, letter: str, model: str, number: int, speech: bytes) -> None:
         lean.exchange(url, "/v1/audio/transcriptions", iter([form] * (number // 10)), 1, kind)
 
 
+def await_models(url: str) -> None:
+    """Wait until all models that fit into the budget are ready."""
+    deadline = time.monotonic() + stack.START_SECONDS
+    while time.monotonic() < deadline:
+        listed = orjson.loads(stack.await_status(f"{url}/v1/models"))["data"]
+        states = [each["state"] for each in listed]
+        if not {"starting", "loading"}.intersection(states):
+            return
+        time.sleep(1)
+    raise SystemExit(f"models are not ready after {stack.START_SECONDS} s: {states}")
+
+
 def row(when: str, pid: int) -> list[Any]:
     """Sums over the process and its children."""
     root = psutil.Process(pid)
@@ -102,6 +115,7 @@ def main() -> None:
         with stack.process(command, settings) as pid:
             url = f"http://127.0.0.1:{port}"
             stack.await_status(f"{url}/readyz", pid=pid)
+            await_models(url)
             for letter, model in models:
                 use(url, letter, model, 10, sample.read_bytes())
             listed = orjson.loads(stack.await_status(f"{url}/v1/models"))["data"]

