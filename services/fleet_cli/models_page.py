@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-import yaml
 from pydantic import Field
 
+from fleet_contract import yaml_text
 from fleet_contract.spec import Engine, ModelSpec, Task
 from fleet_contract.spec_base import SpecPart
 
@@ -68,7 +68,7 @@ class Known(SpecPart):
 def read() -> Known:
     """The model_facts.yaml of this package."""
     text = files("fleet_cli").joinpath(FACTS).read_text(encoding="utf-8")
-    return Known.model_validate(yaml.safe_load(text))
+    return Known.model_validate(yaml_text.load(text))
 
 
 def markdown(specs: Sequence[ModelSpec], known: Known) -> str:

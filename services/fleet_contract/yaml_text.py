@@ -1,4 +1,4 @@
-"""Strict YAML: plain data without duplicate keys or aliases; errors name file, line and column."""
+"""YAML with limits: nesting, and in strict files no duplicate keys or aliases."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from typing import Any
 
 import yaml
 
+MOST_NESTED = 100
+"""Levels of lists and mappings in brackets. PyYAML looks for a key in every level at each token, so
+that 10,000 brackets take seconds, and ten times as many a hundred times as long."""
+
+
+def load(text: str | bytes) -> Any:
+    """The only document of `text`. Raises yaml.YAMLError, and RecursionError where it is nested too
+    deeply."""
+    return yaml.load(text, Loader=BoundedLoader)  # noqa: S506  (a SafeLoader)
+
 
 def load_all(text: str, name: str) -> list[Any]:
-    """The documents of `text`, empty ones as None. Raises ValueError with name, line and column."""
+    """The documents of `text`, strictly; empty ones as None. Raises ValueError with name, line and
+    column."""
     try:
         return list(yaml.load_all(text, Loader=StrictLoader))
     except yaml.MarkedYAMLError as error:
@@ -27,8 +38,18 @@ def dump_all(documents: list[dict[str, Any]]) -> str:
     return text
 
 
-class StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses duplicate keys, of which PyYAML would keep the last, and aliases,
+class BoundedLoader(yaml.SafeLoader):
+    """A SafeLoader that raises RecursionError for brackets of more than MOST_NESTED levels, as
+    PyYAML does for indented collections of about 300."""
+
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        if self.flow_level >= MOST_NESTED:
+            raise RecursionError(f"nested more than {MOST_NESTED} levels deep")
+        super().fetch_flow_collection_start(kind)
+
+
+class StrictLoader(BoundedLoader):
+    """A loader that refuses duplicate keys, of which PyYAML would keep the last, and aliases,
     with which a short file can expand without limit."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import yaml
-
-from fleet_contract.yaml_text import dump_all
+from fleet_contract import yaml_text
 from fleet_router.callers.keys import parse
 
 if TYPE_CHECKING:
@@ -122,7 +120,7 @@ class SecretStore:
                     "it is managed by Helm, which would undo the change: add the key to"
                     " `apiKeys.keys`, or name a Secret of your own in `apiKeys.existingSecret`"
                 )
-            text = dump_all([{"keys": change(_decoded(found) if found else [])}])
+            text = yaml_text.dump_all([{"keys": change(_decoded(found) if found else [])}])
             parse(text)
             data = {SECRET_KEY: base64.b64encode(text.encode()).decode()}
             try:
@@ -164,7 +162,7 @@ def _decoded(secret: Json) -> list[Entry]:
 
 def _entries(text: str) -> list[Entry]:
     parse(text)
-    entries: list[Entry] = yaml.safe_load(text)["keys"]
+    entries: list[Entry] = yaml_text.load(text)["keys"]
     return entries
 
 
@@ -179,7 +177,7 @@ def write(file: Path, entries: list[Entry]) -> None:
 
     Raises ValueError where a router would refuse it, and OSError; the file is then unchanged.
     """
-    text = dump_all([{"keys": entries}])
+    text = yaml_text.dump_all([{"keys": entries}])
     parse(text)
     target = file.resolve()  # a link stays one
     known = target.stat() if target.exists() else None

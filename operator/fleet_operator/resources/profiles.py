@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fleet_contract import yaml_text
 from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
 from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
@@ -116,7 +117,7 @@ def parse(data: Mapping[str, str]) -> tuple[dict[str, Profile], dict[str, str]]:
 
 def _profile(text: str) -> Profile:
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml_text.load(text)
         return Profile.model_validate({} if raw is None else raw)
     except (yaml.YAMLError, RecursionError) as error:
         raise ProfileError(f"not valid YAML: {' '.join(str(error).split())}") from error

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from fleet_contract import yaml_text
 from fleet_contract.names import API_VERSION, KIND
 from fleet_operator.kinds import ROLE
 from fleet_operator.names import ANNOTATION_APPLIED, ANNOTATION_RELEASE_MODEL
@@ -41,7 +42,7 @@ def parse(data: Mapping[str, str]) -> ReleaseModels:
     problems: dict[str, str] = {}
     for name, text in data.items():
         try:
-            found = yaml.safe_load(text)
+            found = yaml_text.load(text)
             if (found["apiVersion"], found["kind"]) != (API_VERSION, KIND):
                 raise ValueError(f"not a {KIND} of {API_VERSION}")
             if found["metadata"]["name"] != name:

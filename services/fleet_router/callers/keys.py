@@ -25,6 +25,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from fleet_contract import yaml_text
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(
@@ -82,7 +84,7 @@ class Keys:
 def parse(text: str | bytes) -> Keys:
     """The keys in a file. Raises ValueError with the reason, which never contains a hash."""
     try:
-        document = yaml.safe_load(text)
+        document = yaml_text.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         # `from None`: the message of the cause quotes the file, which has hashes.

@@ -32,7 +32,7 @@ def test_each_entry_is_a_manifest() -> None:
         ("{apiVersion: v1, kind: Secret}", "not a InferenceModel of modelfleet.dev/v1alpha1"),
         (yaml.safe_dump(manifest("other")), "its name is not that of the entry"),
         (yaml.safe_dump({**manifest(), "metadata": {"name": "m"}}), "namespace"),
-        ("[" * 10_000, "recursion"),
+        ("[" * 10_000, "nested more than 100 levels deep"),
     ],
 )
 def test_an_entry_that_is_no_manifest_is_a_problem(text: str, part: str) -> None:
