@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-code test-integration test-fleets test-cluster test-api-tier test-node-tier test-vllm test-hostile test-clients test-console test-soak console cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
+.PHONY: help up test test-unit test-code test-integration test-processes test-fuzz test-fleets test-cluster test-api-tier test-node-tier test-vllm test-hostile test-clients test-console test-soak console cluster-programs docs lint bench bench-figures lock lock-vllm clean test-deps mutants env-run env-torch env-dev env-vllm env-clients
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -37,7 +37,7 @@ include $(wildcard images.mk chart.mk)
 # time. Attacks are last: they compare a fleet with itself, beside few others.
 CLUSTERS := $(wildcard tests/cluster)
 SUITES := $(CLUSTERS:%=test-node-tier) test-fleets test-code $(CLUSTERS:%=test-api-tier) \
-	test-integration test-hostile
+	test-processes test-fuzz test-hostile
 AT_ONCE := 3
 
 help: ## Show this
@@ -66,6 +66,12 @@ test-code: env-dev ## Lint, check types, run the unit tests
 
 test-integration: env-dev ## Run the tests of single processes
 	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+test-processes: env-dev ## Run the tests of single processes, without random requests
+	$(BIN)/python -m pytest tests/integration --ignore tests/integration/fuzz $(PYTEST_ARGS)
+
+test-fuzz: env-dev ## Send random and broken requests to single processes
+	$(BIN)/python -m pytest tests/integration/fuzz $(PYTEST_ARGS)
 
 test-fleets: env-dev ## Run the tests of models and fleets on this machine
 	$(BIN)/python -m pytest tests/oracle tests/local $(PYTEST_ARGS)

@@ -77,8 +77,10 @@ def _build(go: Path, module: Module, package: str, target: Path) -> None:
     partial = target.with_suffix(".partial")
     # With a default.pgo, each main package would compile all dependencies again. Without debug
     # information, which the linker would drop, and with fewer collections of the compiler's garbage
-    # (GOGC), the compiler takes 22% less CPU.
-    flags = ["-trimpath", "-pgo=off", "-gcflags=all=-dwarf=false", "-ldflags"]
+    # (GOGC), the compiler takes 22% less CPU. Without inlining it takes another 16% less (Skaffold:
+    # 6.7 minutes instead of 7.9), for programs whose own speed does not matter.
+    compiler = "-gcflags=all=-dwarf=false" + ("" if module is KUBERNETES else " -l")
+    flags = ["-trimpath", "-pgo=off", compiler, "-ldflags"]
     flags += [_ldflags(module, package), "-o", str(partial)]
     subprocess.run(
         [str(go), "build", *flags, package],
