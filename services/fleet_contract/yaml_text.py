@@ -7,8 +7,10 @@ from typing import Any
 import yaml
 
 MOST_NESTED = 100
-"""Levels of lists and mappings in brackets. PyYAML looks for a key in every level at each token, so
-that 10,000 brackets take seconds, and ten times as many a hundred times as long."""
+"""Levels of lists and mappings in brackets, and of indented ones. PyYAML looks for a key in every
+open bracket at each token, so that 10,000 take seconds, and ten times as many a hundred times as
+long."""
+TOO_DEEP = f"nested more than {MOST_NESTED} levels deep"
 
 
 def load(text: str | bytes) -> Any:
@@ -39,13 +41,17 @@ def dump_all(documents: list[dict[str, Any]]) -> str:
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """A SafeLoader that raises RecursionError for brackets of more than MOST_NESTED levels, as
-    PyYAML does for indented collections of about 300."""
+    """A SafeLoader that raises RecursionError for more than MOST_NESTED levels."""
 
     def fetch_flow_collection_start(self, kind: Any) -> None:
         if self.flow_level >= MOST_NESTED:
-            raise RecursionError(f"nested more than {MOST_NESTED} levels deep")
+            raise RecursionError(TOO_DEEP)
         super().fetch_flow_collection_start(kind)
+
+    def add_indent(self, column: int) -> bool:
+        if len(self.indents) > MOST_NESTED:
+            raise RecursionError(TOO_DEEP)
+        return bool(super().add_indent(column))
 
 
 class StrictLoader(BoundedLoader):
