@@ -141,6 +141,10 @@ class Running:
                 until_computed.close()
                 if self._prompt is not None:
                     self._prompt.computed()
+                    if step.finish is not None:
+                        # Before the caller can continue the conversation, which would be computed
+                        # in slices from its beginning.
+                        self._prompt.give()
                 if self.cancelled:
                     return
                 self.emit(step)

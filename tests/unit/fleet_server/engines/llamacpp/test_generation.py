@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fleet_contract.errors import NotReady
@@ -13,6 +15,7 @@ from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.images import ImagePrompt
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.sleep import Sleep
+from fleet_server.engines.llamacpp.slices import IdleCaches, PromptTurns, SlicedPrompt
 from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.start_queue import MOST_PASSES
 from fleet_server.protocols import Sampling, Step
@@ -156,6 +159,30 @@ def test_an_error_in_the_stream_ends_the_generation() -> None:
     until(lambda: scheduler.cache_usage == 0)
     scheduler.close()
     assert [type(step.error) for step in steps] == [RuntimeError]
+
+
+class Ending(StepReader):
+    """Reads two steps, whatever the response."""
+
+    def read(self, response: Any, most_new: int | None = None) -> Iterator[Step]:
+        yield Step((1,))
+        yield Step((), finish="stop")
+
+
+def test_the_last_step_comes_when_the_cache_of_its_prompt_can_be_taken() -> None:
+    server: Any = Failing()
+    caches = IdleCaches(2)
+    body = {"prompt": [1, 2, 3], "cache_prompt": True}
+    ids = np.array([1, 2, 3, 4], np.int32)
+    found: list[int | None] = []
+
+    def emit(step: Step) -> None:
+        found.append(caches.take(None, ids, 4))
+        caches.give(None, ids[:0])
+
+    prompt = SlicedPrompt(body, 3, None, caches, PromptTurns(), 4)
+    Running(body, 10, emit, Ending(VOCABULARY, None), prompt).run(server)
+    assert found == [0, 3]
 
 
 def test_a_cancelled_generation_that_waits_is_not_started() -> None:
