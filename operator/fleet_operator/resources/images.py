@@ -91,7 +91,7 @@ def _refused(spec: ModelSpec, image: str | Problem, settings: OperatorSettings) 
 def _engines(
     spec: ModelSpec, image: str | Problem, settings: OperatorSettings
 ) -> tuple[Engine, ...]:
-    """The engines of which a server in `image` chooses."""
+    """The engines that a server in `image` chooses from."""
     if spec.engine is not Engine.AUTO:
         return (spec.engine,)
     found = needs_accelerator(spec)
