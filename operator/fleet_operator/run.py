@@ -29,6 +29,7 @@ from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.leader_client import LeaderClient
 from fleet_operator.controller.leadership import Leadership
+from fleet_operator.controller.lease import account
 from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
 from fleet_operator.controller.probes.pod_events import PodEvents
@@ -124,6 +125,7 @@ async def _run(
         leases, settings.own_namespace, settings.pod_name, settings.shard,
         lambda: {namespace for namespace, _ in cache.models} | release_models.namespaces,
         reconcile_all,
+        owner=await account(leases, settings.own_namespace),
     )  # fmt: skip
     release_models = ReleaseModelsController(
         cache, release_api, leadership.may_write, lambda: queue.is_open, queue.add

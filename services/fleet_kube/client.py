@@ -197,7 +197,7 @@ class KubeClient:
 
     async def create(self, kind: Kind, manifest: Mapping[str, Any]) -> Json:
         """Create one object."""
-        path = kind.path(manifest["metadata"]["namespace"])
+        path = kind.path(manifest["metadata"].get("namespace"))
         return await self._request("POST", kind, path, body=manifest, query=self._write_query)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:

@@ -41,14 +41,12 @@ def test_no_objects_are_left(
     seconds["helm uninstall"] = time.monotonic() - began
     fleet.tenant.wait_list("v1", "Pod", lambda pods: not pods, 300)
     seconds["until its last pod was deleted"] = time.monotonic() - began
-    # The chart keeps the weights. The operator may be left without the right to delete its Lease.
-    lease = "lease.coordination.k8s.io/modelfleet-operator"
-    kept = IN_EVERY_NAMESPACE | {"persistentvolumeclaim/fleet-modelfleet-models", lease}
-    with suppress(TimeoutError):  # objects owned by a Deployment are collected soon
-        waiting.until(lambda: all_objects(fleet) | {lease} == kept)
-    assert all_objects(fleet) | {lease} == kept
+    kept = IN_EVERY_NAMESPACE | {"persistentvolumeclaim/fleet-modelfleet-models"}  # the weights
+    with suppress(TimeoutError):  # objects with an owner are collected soon
+        waiting.until(lambda: all_objects(fleet) == kept)
+    assert all_objects(fleet) == kept
     fleet.kubectl("delete", "pvc", "fleet-modelfleet-models", timeout=300)
-    assert all_objects(fleet) - {lease} == IN_EVERY_NAMESPACE
+    assert all_objects(fleet) == IN_EVERY_NAMESPACE
     assert not cluster_scoped(admin, fleet.tenant.namespace)
 
     # The definition, and with it all models, outlives a release until a user deletes it.

@@ -47,7 +47,7 @@ class LeaseApi:
         notes = {**(found["metadata"].get("annotations") or {}), **meta.get("annotations", {})}
         merged = {
             **found,
-            "metadata": {**found["metadata"], "annotations": notes},
+            "metadata": {**found["metadata"], **meta, "annotations": notes},
             "spec": {**found["spec"], **(body.get("spec") or {})},
         }
         return self._store((namespace, name), merged)
@@ -61,6 +61,11 @@ class LeaseApi:
         """Who holds a Lease; None if it does not exist."""
         found = self.objects.get((namespace, name))
         return None if found is None else str(found["spec"]["holderIdentity"])
+
+    def owners(self, namespace: str, name: str) -> list[Json] | None:
+        """The owner references of a Lease."""
+        found: list[Json] | None = self.objects[namespace, name]["metadata"].get("ownerReferences")
+        return found
 
     def _begin(self, verb: str, namespace: str, name: str) -> None:
         self.calls.append((verb, namespace, name))

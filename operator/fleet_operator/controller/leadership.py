@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
-from fleet_operator.controller.lease import Lease, Terms
+from fleet_operator.controller.lease import Lease, Owner, Terms
 from fleet_operator.kinds import LEASE
 from fleet_operator.shard import Shard, suffix_of
 from fleet_web.logs import event as log
@@ -43,7 +43,8 @@ CONCURRENT = 10
 
 class Leadership:
     """`served` returns the namespaces with models; `changed` is called with each namespace that
-    became writable, or whose contender changed."""
+    became writable, or whose contender changed. `owner` is an object in the operator's own
+    namespace: the Leases there are deleted with it."""
 
     def __init__(
         self,
@@ -54,17 +55,18 @@ class Leadership:
         served: Callable[[], set[str]],
         changed: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        owner: Owner | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._own_namespace = own_namespace
+        self._owner = owner
         self._holder = own_namespace + shard.suffix
-        self._election = Lease(
-            api, own_namespace, ELECTION_LEASE + shard.suffix, pod, ELECTION, clock
-        )
+        self._election = self._lease(own_namespace, ELECTION_LEASE + shard.suffix, pod, ELECTION)
         self._served = served
         self._changed = changed
         self._leases: dict[str, Lease] = {}
+        self._ending: dict[str, Lease] = {}
         self._due: dict[str, float] = {}
         self._contenders: dict[str, str] = {}
         self._wake = asyncio.Event()
@@ -109,9 +111,9 @@ class Leadership:
     async def release(self, serves: Callable[[str], bool] = lambda _: True) -> None:
         """Let another replica lead at once, and other shards serve what this one no longer does."""
         if self.leads:
-            lost = [name for name in self._leases if not serves(name)]
-            await asyncio.gather(*map(self._forget, lost))
-        await self._release(self._election)
+            self._forget({name for name in self._leases if not serves(name)})
+            await asyncio.gather(*map(self._end, set(self._ending)))
+        await self._released(self._election)
 
     async def elect(self) -> None:
         """Try to become or stay the leader once."""
@@ -139,10 +141,11 @@ class Leadership:
             self._wake.set()
 
     async def hold_namespaces(self) -> None:
-        """Acquire or renew the Leases that are due."""
+        """Acquire or renew the Leases that are due; give up those of namespaces without models."""
         wanted = self._served()
-        for namespace in self._leases.keys() - wanted:
-            await self._forget(namespace)
+        self._forget(self._leases.keys() - wanted)
+        for namespace in self._ending.keys() & wanted:
+            del self._ending[namespace]
         now = self._clock()
         due = [name for name in wanted if self._due.get(name, 0.0) <= now]
         free = asyncio.Semaphore(CONCURRENT)
@@ -151,9 +154,15 @@ class Leadership:
             async with free:
                 self._due[namespace] = self._clock() + await self._hold(namespace)
 
+        async def end(namespace: str) -> None:
+            async with free:
+                await self._end(namespace)
+
         async with asyncio.TaskGroup() as group:
             for namespace in due:
                 group.create_task(hold(namespace))
+            for namespace in set(self._ending):
+                group.create_task(end(namespace))
 
     async def _run_election(self) -> None:
         while True:
@@ -171,29 +180,40 @@ class Leadership:
             except TimeoutError:
                 continue
 
-    async def _forget(self, namespace: str) -> None:
-        """Give up a namespace that has no more models."""
-        lease = self._leases.pop(namespace)
-        for known in (self._due, self._contenders, self._logged):
-            known.pop(namespace, None)
-        await self._release(lease)
+    def _forget(self, namespaces: set[str]) -> None:
+        """Write no more to namespaces; their Leases are given up next."""
+        for namespace in namespaces:
+            self._ending[namespace] = self._leases.pop(namespace)
+            for known in (self._due, self._contenders, self._logged):
+                known.pop(namespace, None)
 
-    async def _release(self, lease: Lease) -> None:
-        """Give up a Lease; errors are logged only, since it expires."""
+    async def _end(self, namespace: str) -> None:
+        """Give up the Lease of a namespace; after an error that passes it stays in `_ending`."""
+        if await self._released(self._ending[namespace]):
+            self._ending.pop(namespace, None)
+            self._logged.pop(namespace, None)
+
+    async def _released(self, lease: Lease) -> bool:
+        """Give up a Lease; returns whether nothing is left to do. Errors are logged only."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await lease.release()
         except (KubeError, TimeoutError) as error:
-            log(logger, "lease_kept", level=logging.WARNING, namespace=lease.namespace,
-                error=str(error))  # fmt: skip
+            self._log(lease.namespace, "lease_kept", error=str(error) or "timeout")
+            # Without rights in the namespace, or without the namespace, trying again is of no use.
+            return isinstance(error, ApiError) and error.status in (403, 404)
+        return True
+
+    def _lease(self, namespace: str, name: str, holder: str, terms: Terms) -> Lease:
+        owner = self._owner if namespace == self._own_namespace else None
+        return Lease(self._api, namespace, name, holder, terms, self._clock, owner)
 
     async def _hold(self, namespace: str) -> float:
         """Acquire or renew one Lease; returns the seconds until the next time."""
         lease = self._leases.get(namespace)
         if lease is None:
-            lease = self._leases[namespace] = Lease(
-                self._api, namespace, NAMESPACE_LEASE, self._holder, NAMESPACE, self._clock
-            )
+            lease = self._lease(namespace, NAMESPACE_LEASE, self._holder, NAMESPACE)
+            self._leases[namespace] = lease
         before = lease.acquisitions
         try:
             held = await self._renew(lease)

@@ -6,15 +6,22 @@ clocks of nodes need not agree. Source: k8s.io/client-go/tools/leaderelection.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiError
-from fleet_operator.kinds import LEASE
+from fleet_kube.errors import ApiError, KubeError
+from fleet_operator.kinds import ACCOUNT_REVIEW, LEASE
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+Owner = Mapping[str, str]
+"""An owner reference: the garbage collector deletes what it is on with its owner."""
 
 ANNOTATION_CONTENDER = "modelfleet.dev/contender"
 """On a Lease: another holder that tried to acquire it, and when (`HOLDER RFC3339`)."""
@@ -32,7 +39,10 @@ class Terms:
 
 
 class Lease:
-    """The Lease `name` in `namespace`, for the identity `holder`."""
+    """The Lease `name` in `namespace`, for the identity `holder`.
+
+    `owner` is an object in the same namespace that the Lease is deleted with.
+    """
 
     def __init__(
         self,
@@ -42,6 +52,7 @@ class Lease:
         holder: str,
         terms: Terms,
         clock: Callable[[], float] = time.monotonic,
+        owner: Owner | None = None,
     ) -> None:
         self.namespace = namespace
         self._api = api
@@ -49,6 +60,7 @@ class Lease:
         self._holder = holder
         self._terms = terms
         self._clock = clock
+        self._owners = [dict(owner)] if owner else []
         self._version = self._uid = ""
         self._record: tuple[str, str] | None = None
         self._changed = 0.0
@@ -79,7 +91,8 @@ class Lease:
         """
         began = self._clock()
         # The holder knows the version; only a change by someone else makes it read again.
-        if not (self.held and self._version and await self._write(began, self._version)):
+        known = {"resourceVersion": self._version}
+        if not (self.held and self._version and await self._write(began, known)):
             await self._acquire(began, ended)
         return self.held
 
@@ -94,12 +107,14 @@ class Lease:
     async def release(self) -> None:
         """Delete a held Lease, so that others may acquire it at once and nothing is left behind.
 
-        Raises ApiError and ApiUnreachable.
+        It may be called again after an error. Raises ApiError and ApiUnreachable.
         """
-        if self.held:
+        # One that has lapsed is deleted as well, unless another holder has taken it over.
+        if self._uid and (self.held or await self.renew()):
             self._held_until = 0.0
             # With the uid: another holder may have deleted and created it meanwhile.
             await self._api.delete(LEASE, self.namespace, self._name, self._uid)
+            self._uid = ""
 
     async def _acquire(self, began: float, ended: str) -> None:
         found = await self._api.get(LEASE, self.namespace, self._name)
@@ -119,13 +134,19 @@ class Lease:
         if holder not in ("", self._holder, ended) and self._clock() - self._changed < lasts:
             self.other, self._held_until = holder, 0.0
             return
-        await self._write(began, meta["resourceVersion"], took_over=holder != self._holder)
+        # An owner may differ for the same holder as well, after an upgrade.
+        meta = {"resourceVersion": meta["resourceVersion"], "ownerReferences": self._owners}
+        await self._write(began, meta, took_over=holder != self._holder)
 
     async def _create(self, began: float) -> None:
         body = {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
-            "metadata": {"namespace": self.namespace, "name": self._name},
+            "metadata": {
+                "namespace": self.namespace,
+                "name": self._name,
+                "ownerReferences": self._owners,
+            },
             "spec": self._spec(took_over=True),
         }
         try:
@@ -136,19 +157,17 @@ class Lease:
             return
         self._hold(began, made)
 
-    async def _write(self, began: float, version: str, took_over: bool = False) -> bool:
-        """Renew the Lease if it still has the version `version`."""
-        written = await self._patch({"spec": self._spec(took_over)}, version)
+    async def _write(self, began: float, meta: Mapping[str, Any], took_over: bool = False) -> bool:
+        """Renew the Lease if it still has the resourceVersion of `meta`."""
+        written = await self._patch({"metadata": meta, "spec": self._spec(took_over)})
         if written is None:
             self._version = ""
             return False
         self._hold(began, written)
         return True
 
-    async def _patch(self, body: dict[str, Any], version: str = "") -> dict[str, Any] | None:
+    async def _patch(self, body: dict[str, Any]) -> dict[str, Any] | None:
         """Merge patch; None if the Lease has another version or is gone."""
-        if version:
-            body = {**body, "metadata": {"resourceVersion": version}}
         try:
             return await self._api.merge_patch(LEASE, self.namespace, self._name, body)
         except ApiError as error:
@@ -174,6 +193,23 @@ class Lease:
         }
         # A merge patch keeps the old acquireTime of a renewal.
         return {**spec, "acquireTime": now} if took_over else spec
+
+
+async def account(api: KubeClient, namespace: str) -> Owner | None:
+    """The ServiceAccount in `namespace` that the requests of `api` are made as, as an owner.
+
+    None if they are made as someone else, or if the API server does not answer who it is.
+    """
+    body = {"apiVersion": ACCOUNT_REVIEW.api_version, "kind": ACCOUNT_REVIEW.kind, "metadata": {}}
+    try:
+        user = (await api.create(ACCOUNT_REVIEW, body))["status"]["userInfo"]
+    except KubeError as error:
+        log(logger, "account_unknown", level=logging.WARNING, error=str(error))
+        return None
+    prefix, _, name = user["username"].rpartition(":")
+    if prefix != f"system:serviceaccount:{namespace}":
+        return None
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": user["uid"]}
 
 
 def _now() -> str:

@@ -69,6 +69,22 @@ def test_another_replica_takes_over_when_the_leader_is_lost(
     }
 
 
+def test_leases_are_deleted_with_the_account_of_the_operator(
+    another_operator: Another, api: Api
+) -> None:
+    """As on uninstall, where the operator has no rights any more when it ends."""
+    operator_process.grant(api, account="uninstalled")
+    killed = another_operator("uninstalled")
+    with Tenant(api, "kept") as other:
+        other.create(model("elsewhere", model="test/elsewhere"))
+        until(lambda: other.items(LEASES, "Lease"))
+        until(lambda: api.items(LEASES, "Lease", NAMESPACE))
+        killed.kill()
+        api.request("DELETE", api.path("v1", "ServiceAccount", NAMESPACE, "uninstalled"))
+        until(lambda: not api.items(LEASES, "Lease", NAMESPACE))
+        assert other.items(LEASES, "Lease")
+
+
 def test_a_second_release_is_refused_with_a_condition(
     tenant: Tenant,
     elsewhere: Tenant,

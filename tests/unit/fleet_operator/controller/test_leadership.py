@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiUnreachable
+from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_operator.controller.leadership import (
     ELECTION_LEASE,
     ELECTION_SECONDS,
@@ -17,23 +17,32 @@ from fleet_operator.controller.leadership import (
     NAMESPACE_LEASE,
     Leadership,
 )
+from fleet_operator.controller.lease import Owner
 from fleet_operator.shard import Shard
 from support.lease_api import Clock, LeaseApi
 
 WHOLE = Shard()
+OWNER = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "operator", "uid": "1"}
 
 
 class Replica:
     """One operator process."""
 
     def __init__(
-        self, api: LeaseApi, clock: Clock, own: str, pod: str, shard: Shard = WHOLE
+        self,
+        api: LeaseApi,
+        clock: Clock,
+        own: str,
+        pod: str,
+        shard: Shard = WHOLE,
+        owner: Owner | None = None,
     ) -> None:
         self.served = {"team-a"}
         self.changed: list[str] = []
         self.leadership = Leadership(
-            cast(KubeClient, api), own, pod, shard, lambda: self.served, self.changed.append, clock
-        )
+            cast(KubeClient, api), own, pod, shard, lambda: self.served, self.changed.append, clock,
+            owner,
+        )  # fmt: skip
 
     async def step(self) -> None:
         await self.leadership.elect()
@@ -197,6 +206,58 @@ async def test_a_namespace_without_models_is_given_up(api: LeaseApi, clock: Cloc
     await one.step()
     assert api.holder("team-a", NAMESPACE_LEASE) is None
     assert not one.writes()
+
+
+@pytest.mark.parametrize("error", [ApiUnreachable("no route"), ApiError(503, "", "overloaded")])
+async def test_a_namespace_is_given_up_after_an_outage(
+    api: LeaseApi, clock: Clock, error: KubeError
+) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.served = set()
+    api.error = error
+    await one.leadership.hold_namespaces()
+    clock.now += NAMESPACE.expires
+    api.error = None
+    await one.step()
+    assert api.holder("team-a", NAMESPACE_LEASE) is None
+    before = len(api.calls)
+    await one.leadership.hold_namespaces()
+    assert len(api.calls) == before
+
+
+async def test_a_namespace_that_is_served_again_is_kept(api: LeaseApi, clock: Clock) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.served = set()
+    api.error = ApiUnreachable("no route")
+    await one.leadership.hold_namespaces()
+    one.served, api.error = {"team-a"}, None
+    for _ in range(3):
+        await one.step()
+        assert one.writes()
+
+
+async def test_a_forbidden_namespace_is_given_up_once(api: LeaseApi, clock: Clock) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.served = set()
+    api.forbidden.add("team-a")
+    await one.step()
+    before = len(api.calls)
+    await one.leadership.hold_namespaces()
+    assert len(api.calls) == before
+
+
+async def test_leases_beside_the_operator_are_owned_by_its_account(
+    api: LeaseApi, clock: Clock
+) -> None:
+    one = Replica(api, clock, "fleet", "p", owner=OWNER)
+    one.served = {"fleet", "team-a"}
+    await one.step()
+    assert api.owners("fleet", ELECTION_LEASE) == [OWNER]
+    assert api.owners("fleet", NAMESPACE_LEASE) == [OWNER]
+    assert not api.owners("team-a", NAMESPACE_LEASE)  # owners are in the same namespace
 
 
 async def test_a_namespace_moves_to_another_shard_without_contention(

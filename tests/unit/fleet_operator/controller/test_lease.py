@@ -12,6 +12,7 @@ from fleet_operator.controller.lease import Lease, Terms
 from support.lease_api import Clock, LeaseApi
 
 TERMS = Terms(expires=12.0, deadline=8.0, contention=90.0)
+OWNER = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "operator", "uid": "1"}
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def lease(api: LeaseApi, clock: Clock, holder: str) -> Lease:
-    return Lease(cast(KubeClient, api), "ns", "lease", holder, TERMS, clock)
+def lease(api: LeaseApi, clock: Clock, holder: str, owner: dict[str, str] | None = None) -> Lease:
+    return Lease(cast(KubeClient, api), "ns", "lease", holder, TERMS, clock, owner)
 
 
 async def test_the_first_holds_it_until_the_deadline(api: LeaseApi, clock: Clock) -> None:
@@ -97,6 +98,49 @@ async def test_a_released_lease_is_gone_and_free(api: LeaseApi, clock: Clock) ->
     assert api.holder("ns", "lease") is None
     assert not first.held
     assert await second.renew()
+
+
+async def test_one_that_has_lapsed_is_deleted_while_it_is_still_ours(
+    api: LeaseApi, clock: Clock
+) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    clock.now += TERMS.expires + 1
+    await first.release()
+    assert api.holder("ns", "lease") is None
+    await first.renew()
+    await second.renew()
+    clock.now += TERMS.expires + 1
+    assert await second.renew()
+    await first.release()
+    assert api.holder("ns", "lease") == "b"
+
+
+async def test_a_release_can_be_repeated_until_it_succeeds(api: LeaseApi, clock: Clock) -> None:
+    first = lease(api, clock, "a")
+    await first.renew()
+    api.error = ApiUnreachable("no route")
+    for _ in range(2):
+        with pytest.raises(ApiUnreachable):
+            await first.release()
+        assert not first.held
+    api.error = None
+    await first.release()
+    assert api.holder("ns", "lease") is None
+
+
+async def test_its_owner_follows_the_holder(api: LeaseApi, clock: Clock) -> None:
+    first, second = lease(api, clock, "a", OWNER), lease(api, clock, "b")
+    await first.renew()
+    assert api.owners("ns", "lease") == [OWNER]
+    clock.now += 1
+    await first.renew()
+    assert api.owners("ns", "lease") == [OWNER]
+    assert await second.renew(ended="a")
+    # The Lease of one release must not be deleted with another release.
+    assert not api.owners("ns", "lease")
+    assert await lease(api, clock, "b", OWNER).renew()
+    assert api.owners("ns", "lease") == [OWNER]
 
 
 async def test_a_deleted_lease_is_made_again(api: LeaseApi, clock: Clock) -> None:
