@@ -23,9 +23,6 @@ NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
-ACCOUNT_REVIEW = Kind(
-    "authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False
-)
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 CHILDREN = (DEPLOYMENT, SERVICE, BUDGET, CLAIM)

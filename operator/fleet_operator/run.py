@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import kopf
@@ -22,6 +22,7 @@ from fleet_kube.client import UNAUTHORIZED, KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.rate_limit import RateLimit
+from fleet_kube.service_account import own_service_account
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.cluster_features import features_of, until_changed
@@ -29,7 +30,7 @@ from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.leader_client import LeaderClient
 from fleet_operator.controller.leadership import Leadership
-from fleet_operator.controller.lease import account
+from fleet_operator.controller.lease import Owner
 from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
 from fleet_operator.controller.probes.pod_events import PodEvents
@@ -49,6 +50,8 @@ from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
 from fleet_web.supervise import keep_running
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +128,7 @@ async def _run(
         leases, settings.own_namespace, settings.pod_name, settings.shard,
         lambda: {namespace for namespace, _ in cache.models} | release_models.namespaces,
         reconcile_all,
-        owner=await account(leases, settings.own_namespace),
+        owner=await own_account(leases, settings.own_namespace),
     )  # fmt: skip
     release_models = ReleaseModelsController(
         cache, release_api, leadership.may_write, lambda: queue.is_open, queue.add
@@ -265,26 +268,43 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
 
 
 async def sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
-    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are.
+    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are."""
+    if settings.namespaces:
+        return False
+    nodes = partial(api.items, NODE, None, metadata_only=True)
+    return await _unless_refused(nodes, "nodes_unseen") is not None
+
+
+async def own_account(api: KubeClient, namespace: str) -> Owner | None:
+    """The operator's ServiceAccount in its own namespace, which its Leases there are deleted with.
+
+    None if it runs as someone else.
+    """
+    account = await _unless_refused(partial(own_service_account, api), "account_unknown")
+    if account is None or account.namespace != namespace:
+        return None
+    return {
+        "apiVersion": "v1", "kind": "ServiceAccount", "name": account.name, "uid": account.uid
+    }  # fmt: skip
+
+
+async def _unless_refused(request: Callable[[], Awaitable[T]], refused: str) -> T | None:
+    """The result of a request; None, with the log line `refused`, if it is not allowed.
 
     Tries again after throttling and while the API server is unavailable, since the result is kept.
     """
-    if settings.namespaces:
-        return False
     while True:
         seconds = RETRY_SECONDS
         try:
-            await api.items(NODE, None, metadata_only=True)
+            return await request()
         except ApiError as error:
             if not error.is_transient and error.status != UNAUTHORIZED:
-                log(logger, "nodes_unseen", level=logging.WARNING, error=str(error))
-                return False
+                log(logger, refused, level=logging.WARNING, error=str(error))
+                return None
             seconds = max(seconds, error.retry_after)
-            log(logger, "nodes_not_listed", level=logging.WARNING, error=str(error))
+            log(logger, "api_unavailable", level=logging.WARNING, error=str(error))
         except ApiUnreachable as error:
             log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
-        else:
-            return True
         await asyncio.sleep(seconds)
 
 

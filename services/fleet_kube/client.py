@@ -200,14 +200,22 @@ class KubeClient:
         path = kind.path(manifest["metadata"].get("namespace"))
         return await self._request("POST", kind, path, body=manifest, query=self._write_query)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete one object if its uid is still `uid`; one that is gone is not an error."""
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, uid: str, version: str = ""
+    ) -> bool:
+        """Delete one object if its uid is still `uid`, and its resourceVersion `version`, if given.
+
+        One that is gone is not an error. Returns False if it has another uid or version.
+        """
+        preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        body = {"propagationPolicy": "Background", "preconditions": preconditions}
         try:
             await self._request("DELETE", kind, kind.path(namespace, name), body=body)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+            return error.status == 404
+        return True
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server knows the kind. Raises ApiUnreachable only."""

@@ -14,12 +14,14 @@ Json = dict[str, Any]
 
 class LeaseApi:
     """`objects` by namespace and name; `error` is raised by every request, if set. `latency` has
-    what is called during the requests for a Lease, by its name."""
+    what is called during the requests for a Lease, by its name. While `undeletable`, a policy
+    refuses to delete any."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Json] = {}
         self.error: KubeError | None = None
         self.forbidden: set[str] = set()
+        self.undeletable = False
         self.latency: dict[str, Callable[[], None]] = {}
         self.calls: list[tuple[str, str, str]] = []
         self._version = 0
@@ -52,10 +54,21 @@ class LeaseApi:
         }
         return self._store((namespace, name), merged)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str) -> bool:
         self._begin("delete", namespace, name)
-        if self.objects.get((namespace, name), {}).get("metadata", {}).get("uid") == uid:
+        if self.undeletable:
+            raise ApiError(422, "Invalid", "a policy")
+        found = self.objects.get((namespace, name))
+        if found is not None:
+            meta = found["metadata"]
+            if (meta["uid"], meta["resourceVersion"]) != (uid, version):
+                return False
             del self.objects[namespace, name]
+        return True
+
+    def touch(self, namespace: str, name: str) -> None:
+        """Change the version of a Lease."""
+        self._store((namespace, name), self.objects[namespace, name])
 
     def holder(self, namespace: str, name: str) -> str | None:
         """Who holds a Lease; None if it does not exist."""

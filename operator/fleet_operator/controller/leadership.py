@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
@@ -32,13 +33,17 @@ ELECTION_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 RENEW_SECONDS = 40.0
+GIVE_UP_SECONDS = 2.0
 REFUSED_SECONDS = 30.0
 MOVING_SECONDS = 2.0
 UNREADABLE_SECONDS = 60.0
 ERROR_SECONDS = 2.0
-"""Seconds between two requests for a Lease: of the election; of a namespace that is held, held by
-another release, by another shard, forbidden or deleted, or after another error."""
+"""Seconds between two requests for a Lease: of the election; of a namespace that is held; that is
+given up; that another release holds; that another shard holds; that is forbidden or deleted; and
+after another error."""
 CONCURRENT = 10
+RELEASE_SECONDS = 15.0
+"""Less than a pod has to end; Leases that were not given up by then expire."""
 
 
 class Leadership:
@@ -66,7 +71,7 @@ class Leadership:
         self._served = served
         self._changed = changed
         self._leases: dict[str, Lease] = {}
-        self._ending: dict[str, Lease] = {}
+        self._giving_up: dict[str, Lease] = {}
         self._due: dict[str, float] = {}
         self._contenders: dict[str, str] = {}
         self._wake = asyncio.Event()
@@ -107,13 +112,17 @@ class Leadership:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_election())
             group.create_task(self._run_namespaces())
+            group.create_task(self._run_giving_up())
 
     async def release(self, serves: Callable[[str], bool] = lambda _: True) -> None:
         """Let another replica lead at once, and other shards serve what this one no longer does."""
         if self.leads:
-            self._forget({name for name in self._leases if not serves(name)})
-            await asyncio.gather(*map(self._end, set(self._ending)))
-        await self._released(self._election)
+            served = {name for name in self._served() if serves(name)}
+            self._forget(self._leases.keys() - served)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self.give_up_namespaces()
+        await self._give_up(self._election)
 
     async def elect(self) -> None:
         """Try to become or stay the leader once."""
@@ -141,11 +150,11 @@ class Leadership:
             self._wake.set()
 
     async def hold_namespaces(self) -> None:
-        """Acquire or renew the Leases that are due; give up those of namespaces without models."""
+        """Acquire or renew the Leases that are due, of the namespaces with models."""
         wanted = self._served()
         self._forget(self._leases.keys() - wanted)
-        for namespace in self._ending.keys() & wanted:
-            del self._ending[namespace]
+        for namespace in self._giving_up.keys() & wanted:
+            del self._giving_up[namespace]
         now = self._clock()
         due = [name for name in wanted if self._due.get(name, 0.0) <= now]
         free = asyncio.Semaphore(CONCURRENT)
@@ -154,15 +163,23 @@ class Leadership:
             async with free:
                 self._due[namespace] = self._clock() + await self._hold(namespace)
 
-        async def end(namespace: str) -> None:
-            async with free:
-                await self._end(namespace)
-
         async with asyncio.TaskGroup() as group:
             for namespace in due:
                 group.create_task(hold(namespace))
-            for namespace in set(self._ending):
-                group.create_task(end(namespace))
+
+    async def give_up_namespaces(self) -> None:
+        """Give up the Leases of namespaces without models; those that fail are kept for later."""
+        free = asyncio.Semaphore(CONCURRENT)
+
+        async def give_up(namespace: str, lease: Lease) -> None:
+            async with free:
+                done = await self._give_up(lease)
+            if done and self._giving_up.get(namespace) is lease:
+                del self._giving_up[namespace]
+
+        async with asyncio.TaskGroup() as group:
+            for namespace, lease in self._giving_up.items():
+                group.create_task(give_up(namespace, lease))
 
     async def _run_election(self) -> None:
         while True:
@@ -180,29 +197,28 @@ class Leadership:
             except TimeoutError:
                 continue
 
+    async def _run_giving_up(self) -> None:
+        """Apart from the renewals, which must not wait for it."""
+        while True:
+            if self.leads:
+                await self.give_up_namespaces()
+            await asyncio.sleep(GIVE_UP_SECONDS)
+
     def _forget(self, namespaces: set[str]) -> None:
         """Write no more to namespaces; their Leases are given up next."""
         for namespace in namespaces:
-            self._ending[namespace] = self._leases.pop(namespace)
+            self._giving_up[namespace] = self._leases.pop(namespace)
             for known in (self._due, self._contenders, self._logged):
                 known.pop(namespace, None)
 
-    async def _end(self, namespace: str) -> None:
-        """Give up the Lease of a namespace; after an error that passes it stays in `_ending`."""
-        if await self._released(self._ending[namespace]):
-            self._ending.pop(namespace, None)
-            self._logged.pop(namespace, None)
-
-    async def _released(self, lease: Lease) -> bool:
-        """Give up a Lease; returns whether nothing is left to do. Errors are logged only."""
+    async def _give_up(self, lease: Lease) -> bool:
+        """Give up a Lease; returns False if it is worth trying again. Errors are logged only."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                await lease.release()
+                return await lease.release()
         except (KubeError, TimeoutError) as error:
             self._log(lease.namespace, "lease_kept", error=str(error) or "timeout")
-            # Without rights in the namespace, or without the namespace, trying again is of no use.
-            return isinstance(error, ApiError) and error.status in (403, 404)
-        return True
+            return isinstance(error, ApiError) and not error.is_transient
 
     def _lease(self, namespace: str, name: str, holder: str, terms: Terms) -> Lease:
         owner = self._owner if namespace == self._own_namespace else None

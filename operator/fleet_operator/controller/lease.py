@@ -6,7 +6,6 @@ clocks of nodes need not agree. Source: k8s.io/client-go/tools/leaderelection.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiError, KubeError
-from fleet_operator.kinds import ACCOUNT_REVIEW, LEASE
-from fleet_web.logs import event as log
-
-logger = logging.getLogger(__name__)
+from fleet_kube.errors import ApiError
+from fleet_operator.kinds import LEASE
 
 Owner = Mapping[str, str]
-"""An owner reference: the garbage collector deletes what it is on with its owner."""
+"""An owner reference: the object that has it is deleted once the owner is gone."""
 
 ANNOTATION_CONTENDER = "modelfleet.dev/contender"
 """On a Lease: another holder that tried to acquire it, and when (`HOLDER RFC3339`)."""
@@ -61,8 +57,9 @@ class Lease:
         self._terms = terms
         self._clock = clock
         self._owners = [dict(owner)] if owner else []
-        self._version = self._uid = ""
+        self._version = ""
         self._record: tuple[str, str] | None = None
+        self._renewed: tuple[str, str] | None = None
         self._changed = 0.0
         self._held_until = 0.0
         self._contention = ("", 0.0)
@@ -104,17 +101,22 @@ class Lease:
         value = f"{self._holder} {_now()}"
         await self._patch({"metadata": {"annotations": {ANNOTATION_CONTENDER: value}}})
 
-    async def release(self) -> None:
-        """Delete a held Lease, so that others may acquire it at once and nothing is left behind.
+    async def release(self) -> bool:
+        """Delete the Lease if this process was the last to renew it.
 
-        It may be called again after an error. Raises ApiError and ApiUnreachable.
+        Others may then acquire it at once, and nothing is left behind. Returns False if it was
+        changed at the same time; it may be called again then, and after an error. Raises ApiError
+        and ApiUnreachable.
         """
-        # One that has lapsed is deleted as well, unless another holder has taken it over.
-        if self._uid and (self.held or await self.renew()):
-            self._held_until = 0.0
-            # With the uid: another holder may have deleted and created it meanwhile.
-            await self._api.delete(LEASE, self.namespace, self._name, self._uid)
-            self._uid = ""
+        self._held_until = 0.0
+        found = await self._api.get(LEASE, self.namespace, self._name) if self._renewed else None
+        # Another process may have renewed it, also in the name of the same holder.
+        if found is None or _record(found) != self._renewed:
+            return True
+        meta = found["metadata"]
+        return await self._api.delete(
+            LEASE, self.namespace, self._name, meta["uid"], meta["resourceVersion"]
+        )
 
     async def _acquire(self, began: float, ended: str) -> None:
         found = await self._api.get(LEASE, self.namespace, self._name)
@@ -122,8 +124,8 @@ class Lease:
             await self._create(began)
             return
         spec, meta = found.get("spec") or {}, found["metadata"]
-        holder = str(spec.get("holderIdentity") or "")
-        record = (holder, str(spec.get("renewTime") or ""))
+        record = _record(found)
+        holder = record[0]
         # Only that the record changes counts: renewTime is from the clock of another node.
         if record != self._record:
             self._record, self._changed = record, self._clock()
@@ -134,9 +136,9 @@ class Lease:
         if holder not in ("", self._holder, ended) and self._clock() - self._changed < lasts:
             self.other, self._held_until = holder, 0.0
             return
-        # An owner may differ for the same holder as well, after an upgrade.
-        meta = {"resourceVersion": meta["resourceVersion"], "ownerReferences": self._owners}
-        await self._write(began, meta, took_over=holder != self._holder)
+        # The owner may be another although the holder is the same, such as after an upgrade.
+        changed = {"resourceVersion": meta["resourceVersion"], "ownerReferences": self._owners}
+        await self._write(began, changed, took_over=holder != self._holder)
 
     async def _create(self, began: float) -> None:
         body = {
@@ -177,7 +179,7 @@ class Lease:
 
     def _hold(self, began: float, written: dict[str, Any]) -> None:
         self._version = written["metadata"]["resourceVersion"]
-        self._uid = written["metadata"]["uid"]
+        self._renewed = _record(written)
         if not self.held:
             self.acquisitions += 1
         # From before the request: the API server may have stored it at once.
@@ -195,21 +197,10 @@ class Lease:
         return {**spec, "acquireTime": now} if took_over else spec
 
 
-async def account(api: KubeClient, namespace: str) -> Owner | None:
-    """The ServiceAccount in `namespace` that the requests of `api` are made as, as an owner.
-
-    None if they are made as someone else, or if the API server does not answer who it is.
-    """
-    body = {"apiVersion": ACCOUNT_REVIEW.api_version, "kind": ACCOUNT_REVIEW.kind, "metadata": {}}
-    try:
-        user = (await api.create(ACCOUNT_REVIEW, body))["status"]["userInfo"]
-    except KubeError as error:
-        log(logger, "account_unknown", level=logging.WARNING, error=str(error))
-        return None
-    prefix, _, name = user["username"].rpartition(":")
-    if prefix != f"system:serviceaccount:{namespace}":
-        return None
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": user["uid"]}
+def _record(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Holder and time of the last renewal of a Lease."""
+    spec = found.get("spec") or {}
+    return str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
 
 
 def _now() -> str:

@@ -152,13 +152,15 @@ async def test_a_missing_object_is_none_and_other_statuses_are_errors(
     )  # fmt: skip
 
 
-async def test_deletion_has_the_uid_as_precondition_and_ignores_conflicts(
+async def test_deletion_has_preconditions_and_returns_whether_they_were_met(
     api: KubeClient, server: Server
 ) -> None:
-    server.responses = [(404, {}), (409, {}), (500, {})]
-    await api.delete(POD, "ns", "p", "u")
+    server.responses = [(200, {}), (404, {}), (409, {}), (500, {})]
+    assert await api.delete(POD, "ns", "p", "u")
     assert json.loads(server.bodies[0])["preconditions"] == {"uid": "u"}
-    await api.delete(POD, "ns", "p", "u")
+    assert await api.delete(POD, "ns", "p", "u", "7")
+    assert json.loads(server.bodies[1])["preconditions"] == {"uid": "u", "resourceVersion": "7"}
+    assert not await api.delete(POD, "ns", "p", "u", "7")
     with pytest.raises(ApiError):
         await api.delete(POD, "ns", "p", "u")
 

@@ -11,9 +11,10 @@ import pytest
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
+from fleet_kube.kind import Kind
 from fleet_operator import run
 from fleet_operator.metrics import Metrics
-from fleet_operator.run import sees_nodes, supervised
+from fleet_operator.run import own_account, sees_nodes, supervised
 from fleet_operator.settings import OperatorSettings
 from support.operator_objects import settings_of
 
@@ -93,6 +94,46 @@ async def test_only_a_refusal_leaves_the_capacity_unknown(
 async def test_with_watched_namespaces_nodes_are_not_listed() -> None:
     some = settings_of(WATCH_NAMESPACES="a,b")
     assert not await sees_nodes(cast(KubeClient, Nodes()), some)
+
+
+class Reviews:
+    """Answers each SelfSubjectReview with the next of `answers`: an error, or its status."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    async def create(self, kind: Kind, manifest: dict[str, Any]) -> dict[str, Any]:
+        assert (kind.kind, manifest["kind"]) == ("SelfSubjectReview", "SelfSubjectReview")
+        answer = self._answers.pop(0)
+        if isinstance(answer, KubeError):
+            raise answer
+        return {"status": answer}
+
+
+USER = {"username": "system:serviceaccount:fleet:operator", "uid": "1"}
+OWNER = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "operator", "uid": "1"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "owner"),
+    [
+        (({"userInfo": USER},), OWNER),
+        ((ApiError(503, "", "starting"), {"userInfo": USER}), OWNER),
+        (({"userInfo": {**USER, "username": "system:serviceaccount:other:operator"}},), None),
+        (({"userInfo": {**USER, "username": "kubernetes-admin"}},), None),
+        (({"userInfo": {**USER, "uid": ""}},), None),
+        (({"userInfo": {"username": USER["username"]}},), None),
+        (({"userInfo": {}},), None),
+        ((None,), None),
+        ((ApiError(404, "NotFound", "unknown kind"),), None),
+        ((ApiError(403, "Forbidden", "no"),), None),
+    ],
+)
+async def test_leases_are_owned_by_the_account_that_the_operator_runs_as(
+    answers: tuple[Any, ...], owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "RETRY_SECONDS", 0.0)
+    assert await own_account(cast(KubeClient, Reviews(*answers)), "fleet") == owner
 
 
 async def together(ends: str, error: Exception | None = None) -> tuple[bool, asyncio.Event]:

@@ -10,6 +10,7 @@ import pytest
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_operator.controller.leadership import (
+    ELECTION,
     ELECTION_LEASE,
     ELECTION_SECONDS,
     MOVING_SECONDS,
@@ -48,6 +49,7 @@ class Replica:
         await self.leadership.elect()
         if self.leadership.leads:
             await self.leadership.hold_namespaces()
+            await self.leadership.give_up_namespaces()
 
     def writes(self, namespace: str = "team-a") -> bool:
         return self.leadership.may_write(namespace)
@@ -214,39 +216,76 @@ async def test_a_namespace_is_given_up_after_an_outage(
 ) -> None:
     one = Replica(api, clock, "fleet", "p")
     await one.step()
-    one.served = set()
-    api.error = error
-    await one.leadership.hold_namespaces()
+    one.served, api.error = set(), error
+    await one.step()
     clock.now += NAMESPACE.expires
     api.error = None
     await one.step()
     assert api.holder("team-a", NAMESPACE_LEASE) is None
     before = len(api.calls)
-    await one.leadership.hold_namespaces()
+    await one.leadership.give_up_namespaces()
     assert len(api.calls) == before
 
 
 async def test_a_namespace_that_is_served_again_is_kept(api: LeaseApi, clock: Clock) -> None:
     one = Replica(api, clock, "fleet", "p")
     await one.step()
-    one.served = set()
-    api.error = ApiUnreachable("no route")
-    await one.leadership.hold_namespaces()
+    one.served, api.error = set(), ApiUnreachable("no route")
+    await one.step()
     one.served, api.error = {"team-a"}, None
     for _ in range(3):
         await one.step()
         assert one.writes()
 
 
-async def test_a_forbidden_namespace_is_given_up_once(api: LeaseApi, clock: Clock) -> None:
+@pytest.mark.parametrize("refusal", ["forbidden", "policy"])
+async def test_a_refused_release_is_not_tried_again(
+    api: LeaseApi, clock: Clock, refusal: str
+) -> None:
+    one, two = Replica(api, clock, "fleet", "p"), Replica(api, clock, "other", "p")
+    await one.step()
+    await two.step()
+    one.served = set()
+    if refusal == "policy":
+        api.undeletable = True
+    else:
+        api.forbidden.add("team-a")
+    await one.step()
+    before = len(api.calls)
+    await one.leadership.give_up_namespaces()
+    assert len(api.calls) == before
+    api.forbidden.clear()
+    clock.now += NAMESPACE.expires + 1
+    await two.step()
+    assert two.writes()  # nobody has renewed it
+
+
+async def test_a_namespace_is_given_up_by_one_that_stops_directly_after(
+    api: LeaseApi, clock: Clock
+) -> None:
     one = Replica(api, clock, "fleet", "p")
     await one.step()
     one.served = set()
-    api.forbidden.add("team-a")
-    await one.step()
-    before = len(api.calls)
-    await one.leadership.hold_namespaces()
-    assert len(api.calls) == before
+    await one.leadership.release()
+    assert api.objects == {}
+
+
+async def test_a_former_leader_does_not_delete_the_lease_of_the_next(
+    api: LeaseApi, clock: Clock
+) -> None:
+    first, second = (Replica(api, clock, "fleet", pod) for pod in ("p-1", "p-2"))
+    await first.step()
+    await second.step()
+    first.served, api.error = set(), ApiUnreachable("no route")
+    await first.step()
+    api.error = None
+    clock.now += ELECTION.expires + 1
+    await second.step()
+    assert second.writes()
+    await first.leadership.give_up_namespaces()  # suspended until now
+    await second.step()
+    assert second.writes()
+    assert api.holder("team-a", NAMESPACE_LEASE) == "fleet"
 
 
 async def test_leases_beside_the_operator_are_owned_by_its_account(

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiUnreachable
+from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_operator.controller.lease import Lease, Terms
 from support.lease_api import Clock, LeaseApi
 
@@ -100,33 +100,74 @@ async def test_a_released_lease_is_gone_and_free(api: LeaseApi, clock: Clock) ->
     assert await second.renew()
 
 
-async def test_one_that_has_lapsed_is_deleted_while_it_is_still_ours(
+async def test_one_that_has_lapsed_is_deleted_unless_another_has_it(
     api: LeaseApi, clock: Clock
 ) -> None:
     first, second = lease(api, clock, "a"), lease(api, clock, "b")
     await first.renew()
+    await second.renew()
+    await second.contend()
     clock.now += TERMS.expires + 1
-    await first.release()
+    assert await first.release()
     assert api.holder("ns", "lease") is None
     await first.renew()
     await second.renew()
     clock.now += TERMS.expires + 1
     assert await second.renew()
-    await first.release()
+    assert await first.release()
     assert api.holder("ns", "lease") == "b"
 
 
-async def test_a_release_can_be_repeated_until_it_succeeds(api: LeaseApi, clock: Clock) -> None:
+async def test_one_that_another_process_has_renewed_is_not_deleted(
+    api: LeaseApi, clock: Clock
+) -> None:
+    """Replicas have one name in the Leases of namespaces."""
+    first, second = lease(api, clock, "a"), lease(api, clock, "a")
+    await first.renew()
+    await second.renew()
+    assert await first.release()
+    assert second.held
+    assert api.holder("ns", "lease") == "a"
+
+
+async def test_one_that_is_renewed_during_its_release_is_not_deleted(
+    api: LeaseApi, clock: Clock
+) -> None:
     first = lease(api, clock, "a")
     await first.renew()
-    api.error = ApiUnreachable("no route")
+
+    def renewed() -> None:
+        api.latency["lease"] = lambda: api.touch("ns", "lease")
+
+    api.latency["lease"] = renewed
+    assert not await first.release()
+    assert api.holder("ns", "lease") == "a"
+
+
+async def test_a_release_can_be_repeated_and_renews_nothing(api: LeaseApi, clock: Clock) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    await second.renew()
+    api.undeletable = True
     for _ in range(2):
-        with pytest.raises(ApiUnreachable):
+        with pytest.raises(ApiError):
             await first.release()
         assert not first.held
-    api.error = None
-    await first.release()
-    assert api.holder("ns", "lease") is None
+        clock.now += TERMS.expires / 2
+    assert await second.renew()
+    api.undeletable = False
+    assert await first.release()
+    assert api.holder("ns", "lease") == "b"
+
+
+async def test_a_release_makes_nothing(api: LeaseApi, clock: Clock) -> None:
+    first = lease(api, clock, "a")
+    assert await first.release()
+    await first.renew()
+    api.objects.clear()
+    api.calls.clear()
+    assert await first.release()
+    assert [verb for verb, *_ in api.calls] == ["get"]
 
 
 async def test_its_owner_follows_the_holder(api: LeaseApi, clock: Clock) -> None:
