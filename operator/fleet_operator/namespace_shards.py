@@ -7,16 +7,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fleet_kube.client import UNAUTHORIZED, KubeClient
-from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError, KubeError
+from fleet_kube.retries import until_settled
 from fleet_operator.kinds import NAMESPACE
 from fleet_operator.names import LABEL_SHARD
 from fleet_operator.shard import Shard, placements
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 2.0
 
 
 class NamespaceShards:
@@ -31,19 +30,11 @@ class NamespaceShards:
 
     async def read_first(self) -> None:
         """Read the labels, waiting for the API server; without permission the hash applies."""
-        while self._enabled:
-            seconds = RETRY_SECONDS
+        if self._enabled:
             try:
-                await self._read()
-                return
+                await until_settled(self._read, self._log)
             except ApiError as error:
                 self._log(error)
-                if not error.is_transient and error.status != UNAUTHORIZED:
-                    return
-                seconds = max(seconds, error.retry_after)
-            except ApiUnreachable as error:
-                self._log(error)
-            await asyncio.sleep(seconds)
 
     async def until_changed(self, interval: float) -> None:
         """Return once a label changes which shard serves a namespace; reads every `interval` s."""

@@ -18,10 +18,11 @@ import kopf
 import uvloop
 from aiohttp import web
 
-from fleet_kube.client import UNAUTHORIZED, KubeClient
+from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.rate_limit import RateLimit
+from fleet_kube.retries import RETRY_SECONDS, until_settled
 from fleet_kube.service_account import own_service_account
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
@@ -55,7 +56,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2.0
 GC_THRESHOLD = 20_000
 """New objects between two collections of the youngest generation: parsed JSON is most of them, and
 has no cycles."""
@@ -293,19 +293,16 @@ async def _unless_refused(request: Callable[[], Awaitable[T]], refused: str) -> 
 
     Tries again after throttling and while the API server is unavailable, since the result is kept.
     """
-    while True:
-        seconds = RETRY_SECONDS
-        try:
-            return await request()
-        except ApiError as error:
-            if not error.is_transient and error.status != UNAUTHORIZED:
-                log(logger, refused, level=logging.WARNING, error=str(error))
-                return None
-            seconds = max(seconds, error.retry_after)
-            log(logger, "api_unavailable", level=logging.WARNING, error=str(error))
-        except ApiUnreachable as error:
-            log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
-        await asyncio.sleep(seconds)
+
+    def failed(error: KubeError) -> None:
+        event = "api_unreachable" if isinstance(error, ApiUnreachable) else "api_unavailable"
+        log(logger, event, level=logging.WARNING, error=str(error))
+
+    try:
+        return await until_settled(request, failed)
+    except ApiError as error:
+        log(logger, refused, level=logging.WARNING, error=str(error))
+        return None
 
 
 @asynccontextmanager

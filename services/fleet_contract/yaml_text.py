@@ -55,8 +55,8 @@ class BoundedLoader(yaml.SafeLoader):
 
 
 class StrictLoader(BoundedLoader):
-    """A loader that refuses duplicate keys, of which PyYAML would keep the last, and aliases,
-    with which a short file can expand without limit."""
+    """A BoundedLoader that also refuses duplicate keys (PyYAML keeps the last one) and aliases (a
+    short file can expand without limit through them)."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

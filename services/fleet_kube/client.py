@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 
 from fleet_kube.connection import Connection
-from fleet_kube.errors import ApiError, ApiUnreachable, ConfigError
+from fleet_kube.errors import UNAUTHORIZED, ApiError, ApiUnreachable, ConfigError
 from fleet_kube.kind import Kind
 from fleet_kube.rate_limit import RateLimit
 
@@ -39,7 +39,6 @@ POD_SECONDS = 5.0
 GONE = 410
 RECURSION_LIMIT = 12_000
 """The API server accepts and sends objects of 10,000 levels."""
-UNAUTHORIZED = 401
 TRIES = 4
 """How often a request is sent if the API server sheds it (429, or 503 with Retry-After)."""
 LONGEST_PAUSE = 30.0

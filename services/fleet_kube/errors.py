@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+UNAUTHORIZED = 401
+
 
 class ConfigError(ValueError):
     """No usable configuration of a cluster; the message names the file and the problem."""
@@ -33,6 +35,11 @@ class ApiError(KubeError):
         """Whether the same request may succeed later: timeouts, conflicts, throttling, and errors
         of the API server or of a webhook that did not respond."""
         return self.status in (408, 409, 429) or self.status >= 500
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a later request may succeed: after what is transient, or with a renewed token."""
+        return self.is_transient or self.status == UNAUTHORIZED
 
     @property
     def is_shed(self) -> bool:

@@ -9,9 +9,10 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from fleet_kube.client import UNAUTHORIZED, KubeClient
+from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.kind import Kind
+from fleet_kube.retries import until_settled
 from fleet_operator.features import Features
 from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL, MODEL, optional_kinds
 from fleet_operator.settings import OperatorSettings
@@ -23,7 +24,6 @@ IMAGE_VOLUMES_SINCE = (1, 35)
 """From this version on, image volumes are enabled by default
 (kubernetes.io/docs/tasks/configure-pod-container/image-volumes)."""
 NOT_FOUND = 404
-RETRY_SECONDS = 2.0
 TRIES = 5
 """How often a kind is looked for while the API server fails: one, such as with a broken conversion
 webhook, must not keep the operator from starting, and is looked for again later."""
@@ -70,20 +70,18 @@ async def until_changed(
 async def _settled(feature: str, look: Callable[[], Awaitable[bool]], tries: float = TRIES) -> bool:
     """What `look` finds, tried again after errors that may pass; False after another error, or
     after as many tries."""
-    failures = 0
-    while True:
-        seconds = RETRY_SECONDS
-        try:
-            return await look()
-        except ApiError as error:
-            failures += 1
-            log(logger, "feature_unknown", level=logging.WARNING, feature=feature, error=str(error))
-            if failures >= tries or not _passes(error):
-                return False
-            seconds = max(seconds, error.retry_after)
-        except ApiUnreachable as error:
+
+    def failed(error: KubeError) -> None:
+        if isinstance(error, ApiUnreachable):
             log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
-        await asyncio.sleep(seconds)
+        else:
+            log(logger, "feature_unknown", level=logging.WARNING, feature=feature, error=str(error))
+
+    try:
+        return await until_settled(look, failed, tries)
+    except ApiError as error:
+        failed(error)
+        return False
 
 
 async def _is_available(api: KubeClient, settings: OperatorSettings, kind: Kind) -> bool:
@@ -119,15 +117,10 @@ async def _refusal(api: KubeClient, kind: Kind, namespace: str | None) -> ApiErr
             async for _ in pages:
                 break
     except ApiError as error:
-        if _passes(error):
+        if error.may_pass:
             raise
         return error
     return None
-
-
-def _passes(error: ApiError) -> bool:
-    """Whether a later request may succeed; tokens are renewed."""
-    return error.is_transient or error.status == UNAUTHORIZED
 
 
 async def _image_volumes(api: KubeClient, settings: OperatorSettings) -> bool:

@@ -176,6 +176,7 @@ class Leadership:
                 done = await self._give_up(lease)
             if done and self._giving_up.get(namespace) is lease:
                 del self._giving_up[namespace]
+                self._logged.pop(namespace, None)
 
         async with asyncio.TaskGroup() as group:
             for namespace, lease in self._giving_up.items():
@@ -218,7 +219,7 @@ class Leadership:
                 return await lease.release()
         except (KubeError, TimeoutError) as error:
             self._log(lease.namespace, "lease_kept", error=str(error) or "timeout")
-            return isinstance(error, ApiError) and not error.is_transient
+            return isinstance(error, ApiError) and not error.may_pass
 
     def _lease(self, namespace: str, name: str, holder: str, terms: Terms) -> Lease:
         owner = self._owner if namespace == self._own_namespace else None

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from fleet_kube import retries
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.kind import Kind
@@ -132,7 +133,7 @@ OWNER = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "operator", "uid"
 async def test_leases_are_owned_by_the_account_that_the_operator_runs_as(
     answers: tuple[Any, ...], owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.0)
     assert await own_account(cast(KubeClient, Reviews(*answers)), "fleet") == owner
 
 

@@ -257,7 +257,7 @@ async def test_a_refused_release_is_not_tried_again(
     api.forbidden.clear()
     clock.now += NAMESPACE.expires + 1
     await two.step()
-    assert two.writes()  # nobody has renewed it
+    assert two.writes()  # the Lease has expired without a renewal
 
 
 async def test_a_namespace_is_given_up_by_one_that_stops_directly_after(
