@@ -43,7 +43,7 @@ from fleet_operator.controller.release_models import ReleaseModelsController
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.weights.prefetcher import Prefetcher
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE, cached_kinds
+from fleet_operator.kinds import MODEL, NODE, SERVICE_ACCOUNT, cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER, RELEASE_MANAGER
 from fleet_operator.namespace_shards import NamespaceShards
@@ -283,9 +283,7 @@ async def own_account(api: KubeClient, namespace: str) -> Owner | None:
     account = await _unless_refused(partial(own_service_account, api), "account_unknown")
     if account is None or account.namespace != namespace:
         return None
-    return {
-        "apiVersion": "v1", "kind": "ServiceAccount", "name": account.name, "uid": account.uid
-    }  # fmt: skip
+    return SERVICE_ACCOUNT.owner_reference(account.name, account.uid)
 
 
 async def _unless_refused(request: Callable[[], Awaitable[T]], refused: str) -> T | None:

@@ -19,6 +19,10 @@ class Kind(NamedTuple):
         middle = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
 
+    def owner_reference(self, name: str, uid: str) -> dict[str, str]:
+        """The object of this kind as an owner: the garbage collector deletes what it owns."""
+        return {"apiVersion": self.api_version, "kind": self.kind, "name": name, "uid": uid}
+
     def namespace_of(self, path: str) -> str:
         """The namespace of a path of this kind; "" if it has none."""
         parts = path.split("/")

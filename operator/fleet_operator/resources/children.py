@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
+from fleet_contract.names import SERVER_PORT
 from fleet_contract.pod.resources import DeviceRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import InferencePool
-from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL, MODEL
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
     ANNOTATION_PROFILE,
@@ -47,10 +47,7 @@ def owner_reference(model: Mapping[str, Any]) -> Object:
     """The InferenceModel as controlling owner: deleting it deletes its children."""
     meta = model["metadata"]
     return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "name": meta["name"],
-        "uid": meta["uid"],
+        **MODEL.owner_reference(meta["name"], meta["uid"]),
         "controller": True,
         # True would require the right to update finalizers of InferenceModels.
         "blockOwnerDeletion": False,

@@ -58,9 +58,7 @@ def marked(manifest: Raw, owner: str) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(dict(manifest))
     meta = made["metadata"]
     # Without blockOwnerDeletion, which needs rights on the owner where they are enforced.
-    meta["ownerReferences"] = [
-        {"apiVersion": ROLE.api_version, "kind": ROLE.kind, "name": OWNER, "uid": owner}
-    ]
+    meta["ownerReferences"] = [ROLE.owner_reference(OWNER, owner)]
     meta["annotations"] = {
         **(meta.get("annotations") or {}),
         ANNOTATION_RELEASE_MODEL: meta["name"],
